@@ -1,0 +1,113 @@
+package polset
+
+import (
+	"fmt"
+	"path"
+	"strings"
+	"time"
+)
+
+// Kind is the policy language of a policy set (HCP Terraform's "kind").
+type Kind string
+
+// The kinds.
+const (
+	KindSentinel Kind = "sentinel"
+	KindOPA      Kind = "opa"
+)
+
+// A PolicySet is a group of policies that are applied together. One with a
+// VCS follows a branch of a repository.
+type PolicySet struct {
+	ID             string // polset-…
+	OrganizationID string // org-…
+	Organization   string // the organization's name
+	Name           string
+	Description    string
+	Global         bool
+	Kind           Kind
+	Overridable    *bool  // nil for sentinel sets without an agent
+	PoliciesPath   string // as the user wrote it; CleanPath is for use
+	VCS            *VCS   // nil: the set does not follow a repository
+	CreatedAt      time.Time
+	UpdatedAt      time.Time
+
+	NewestVersionID  string // the latest created, "" before the first
+	CurrentVersionID string // the one in force, "" before the first ready one
+}
+
+// VCS is how a policy set follows a repository (HCP Terraform's "vcs-repo").
+type VCS struct {
+	RepositoryID string // repo-…: the row that the organization's sets share
+	Identifier   string // owner/name, today's
+	Branch       string // "" follows the repository's default branch
+	Submodules   bool   // ingress-submodules
+	TokenID      string // ot-…: the connection; "" after it was deleted
+	HTTPURL      string // the host as the user wrote it, such as https://github.com
+	HookID       string // the uuid in /webhooks/vcs/<uuid>
+	// HookSecret signs the repository's own hook. It is present only in the
+	// answer to the creation of the organization's first set of the repository.
+	HookSecret Secret
+	// Generation grows with every change of what is followed. Only an
+	// ingestion of the present generation may become current.
+	Generation int64
+}
+
+// CleanPath returns policies-path in the form that git uses: relative, no
+// trailing slash, "" for the root of the repository. A path that climbs out
+// or that no git tree can hold is an error.
+func CleanPath(p string) (string, error) {
+	for _, r := range p {
+		if r < 0x20 || r == 0x7f || r == '\\' || r == 0xfffd {
+			return "", fmt.Errorf("policies-path %q contains a character that no path may hold", p)
+		}
+	}
+	if len(p) > 1024 {
+		return "", fmt.Errorf("policies-path is longer than 1024 bytes")
+	}
+	for _, part := range strings.Split(p, "/") {
+		if part == ".." {
+			return "", fmt.Errorf("policies-path %q must not contain \"..\"", p)
+		}
+	}
+	p = strings.TrimPrefix(path.Clean("/"+p), "/")
+	return p, nil
+}
+
+// A Repository is a repository that policy sets of one organization follow.
+type Repository struct {
+	ID             string // repo-…
+	OrganizationID string
+	HTTPURL        string // the host, such as https://github.com
+	Identifier     string // owner/name
+	ExternalID     int64  // GitHub's numeric id; 0 until a delivery told it
+	DefaultBranch  string // "" until it was observed
+	HookID         string
+}
+
+// A Connection is a credential for a git host: HCP Terraform's OAuth client
+// and its one OAuth token.
+type Connection struct {
+	ID              string // oc-…
+	TokenID         string // ot-…
+	OrganizationID  string
+	Organization    string
+	Name            string
+	ServiceProvider string // github, github_enterprise
+	HTTPURL         string
+	APIURL          string
+	CreatedAt       time.Time
+}
+
+// A Remote is a repository as git reaches it: where, and with which credential.
+type Remote struct {
+	HTTPURL    string // the host as the user wrote it, such as https://github.com
+	Identifier string // owner/name
+	Token      Secret // empty: anonymous
+}
+
+// A Head is where a branch stood when it was looked at.
+type Head struct {
+	Branch string // the branch's short name; resolved where HEAD was asked for
+	Commit string // "" where the branch does not exist
+}

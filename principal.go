@@ -1,0 +1,59 @@
+package polset
+
+import "time"
+
+// Permission is something that a token may do.
+type Permission string
+
+// The permissions.
+const (
+	PermissionRead            Permission = "read"
+	PermissionManagePolicies  Permission = "manage-policies"
+	PermissionManageOverrides Permission = "manage-policy-overrides"
+)
+
+// Permissions lists every permission, the weakest first.
+func Permissions() []Permission {
+	return []Permission{PermissionRead, PermissionManagePolicies, PermissionManageOverrides}
+}
+
+// A Token is the record of an API token; its secret is known to its holder only.
+type Token struct {
+	ID             string // at-…
+	OrganizationID string // "": a site-admin token
+	Organization   string
+	Description    string
+	Permissions    []Permission // of an organization's token; read is implied
+	CreatedAt      time.Time
+	ExpiresAt      time.Time // zero: never
+}
+
+// A Principal is who asks.
+type Principal struct {
+	// Actor names the principal in logs and in the audit chain: a token's id,
+	// "bootstrap", "cli", "github", or "polset" itself.
+	Actor string
+	// OrganizationID is the only organization the principal may see; ""
+	// is the site admin, who sees all.
+	OrganizationID string
+	Permissions    []Permission // of an organization's token
+}
+
+// System is polset acting by itself.
+var System = Principal{Actor: "polset"}
+
+// SiteAdmin reports whether the principal may do everything.
+func (p Principal) SiteAdmin() bool { return p.OrganizationID == "" }
+
+// Can reports whether the principal holds a permission.
+func (p Principal) Can(want Permission) bool {
+	if p.SiteAdmin() || want == PermissionRead {
+		return true
+	}
+	for _, have := range p.Permissions {
+		if have == want {
+			return true
+		}
+	}
+	return false
+}
