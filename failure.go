@@ -51,7 +51,7 @@ func (c Class) OfContent() bool {
 
 // A Failure is an error with a class and a sentence that tells a person what
 // to do. It is what an errored version shows; Err is for the log only.
-type Failure struct {
+type Failure struct { //nolint:errname // a noun of the domain first, an error second
 	Class Class
 	// Message is a full sentence for people. It never holds a secret, a
 	// credential or an internal path.
