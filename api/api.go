@@ -1,0 +1,245 @@
+// Package api turns authenticated HTTP requests in HCP Terraform's JSON:API
+// dialect into calls on the store, and what the store says into documents.
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/polset/polset"
+)
+
+// Every method below answers polset.ErrNotFound for what does not exist and
+// for what is not the principal's, without a difference between the two, and
+// polset.ErrConflict for a name that is taken.
+
+// OrganizationReader finds organizations.
+type OrganizationReader interface {
+	Organization(ctx context.Context, by polset.Principal, name string) (polset.Organization, error)
+	// Organizations returns a page in the order of the names, and the count of all.
+	Organizations(ctx context.Context, by polset.Principal, page polset.Page) ([]polset.Organization, int, error)
+}
+
+// OrganizationWriter makes and removes organizations.
+type OrganizationWriter interface {
+	CreateOrganization(ctx context.Context, by polset.Principal, org polset.Organization) (polset.Organization, error)
+	// DeleteOrganization removes the organization with all that it owns.
+	DeleteOrganization(ctx context.Context, by polset.Principal, name string) error
+}
+
+// Organizations is what the organization endpoints need.
+type Organizations interface {
+	OrganizationReader
+	OrganizationWriter
+}
+
+// ConnectionReader finds connections.
+type ConnectionReader interface {
+	Connection(ctx context.Context, by polset.Principal, id string) (polset.Connection, error)
+	ConnectionByToken(ctx context.Context, by polset.Principal, tokenID string) (polset.Connection, error)
+	// Remote returns the repository as the connection reaches it, credential included.
+	Remote(ctx context.Context, by polset.Principal, tokenID, identifier string) (polset.Remote, error)
+}
+
+// ConnectionWriter makes and removes connections.
+type ConnectionWriter interface {
+	CreateConnection(ctx context.Context, by polset.Principal, draft polset.ConnectionDraft) (polset.Connection, error)
+	// DeleteConnection succeeds while policy sets still use the connection.
+	DeleteConnection(ctx context.Context, by polset.Principal, id string) error
+}
+
+// Connections is what the oauth-client endpoints need.
+type Connections interface {
+	ConnectionReader
+	ConnectionWriter
+}
+
+// PolicySetReader finds policy sets.
+type PolicySetReader interface {
+	PolicySet(ctx context.Context, by polset.Principal, id string) (polset.PolicySet, error)
+	// PolicySets returns a page in the order of creation, and the count of
+	// all that the filter lets through.
+	PolicySets(ctx context.Context, by polset.Principal, organization string, filter polset.PolicySetFilter, page polset.Page) ([]polset.PolicySet, int, error)
+}
+
+// PolicySetWriter makes, changes and removes policy sets.
+type PolicySetWriter interface {
+	CreatePolicySet(ctx context.Context, by polset.Principal, draft polset.PolicySetDraft) (polset.PolicySet, error)
+	UpdatePolicySet(ctx context.Context, by polset.Principal, id string, change polset.PolicySetChange) (polset.PolicySet, error)
+	DeletePolicySet(ctx context.Context, by polset.Principal, id string) error
+}
+
+// PolicySets is what the policy-set endpoints need.
+type PolicySets interface {
+	PolicySetReader
+	PolicySetWriter
+}
+
+// VersionReader finds versions.
+type VersionReader interface {
+	Version(ctx context.Context, by polset.Principal, id string) (polset.Version, error)
+	// Versions returns a page, the newest first, and the count of all that
+	// the filter lets through.
+	Versions(ctx context.Context, by polset.Principal, policySetID string, filter polset.VersionFilter, page polset.Page) ([]polset.Version, int, error)
+	// VersionsByID returns those of the ids that exist, in any order.
+	VersionsByID(ctx context.Context, by polset.Principal, ids []string) ([]polset.Version, error)
+}
+
+// IngestionReader finds ingestions.
+type IngestionReader interface {
+	// Ingestions returns a page, the newest first, and the count of all that
+	// the filter lets through.
+	Ingestions(ctx context.Context, by polset.Principal, policySetID string, filter polset.VersionFilter, page polset.Page) ([]polset.Ingestion, int, error)
+}
+
+// Versions is what the version and ingestion endpoints need.
+type Versions interface {
+	VersionReader
+	IngestionReader
+}
+
+// Tokens knows who holds a secret.
+type Tokens interface {
+	// Authenticate answers polset.ErrUnauthorized for a secret that is wrong,
+	// expired or revoked.
+	Authenticate(ctx context.Context, secret string) (polset.Principal, error)
+}
+
+// Audit reads the audit chains.
+type Audit interface {
+	// AuditTrail returns a page of the chain of the principal's organization,
+	// or of all chains for a site admin, the newest first, and the count of
+	// all entries since then.
+	AuditTrail(ctx context.Context, by polset.Principal, since time.Time, page polset.Page) ([]polset.AuditEntry, int, error)
+}
+
+// Heads looks at branches through git.
+type Heads interface {
+	// Head returns where the branch stands; "" asks for the default branch.
+	// Where the branch does not exist, Commit is "".
+	Head(ctx context.Context, remote polset.Remote, branch string) (polset.Head, error)
+}
+
+// Objects holds the archives.
+type Objects interface {
+	// Open returns the object's bytes and their number.
+	Open(ctx context.Context, key string) (io.ReadCloser, int64, error)
+}
+
+// A RateLimiter may refuse a principal who asks too often.
+type RateLimiter interface {
+	// Take counts one request. A wait above zero refuses it until then.
+	Take(by polset.Principal) (wait time.Duration)
+}
+
+// Config is what New needs. The interfaces, PublicURL and LinkKey are
+// required; the zero value of everything else is useful.
+type Config struct {
+	Organizations Organizations
+	Connections   Connections
+	PolicySets    PolicySets
+	Versions      Versions
+	Tokens        Tokens
+	Audit         Audit
+	Heads         Heads
+	Objects       Objects
+
+	// PublicURL is how clients reach this server, such as
+	// https://polset.example.com. Links in documents begin with it.
+	PublicURL string
+	// LinkKey signs object links: 32 bytes, the same on every node.
+	LinkKey []byte
+	// BootstrapToken is a site admin's token that no row knows. Empty: none.
+	BootstrapToken polset.Secret
+	// GitHubURL is the operator's GitHub, the only address that may be plain
+	// http. Empty: https://github.com.
+	GitHubURL string
+	// GitHubAPIURL is the API of the operator's GitHub, where it may be plain
+	// http. Empty: only addresses below GitHubURL may.
+	GitHubAPIURL string
+	// HeadTimeout bounds the look at a branch when a policy set begins to
+	// follow it. Zero: 10 seconds.
+	HeadTimeout time.Duration
+	// RateLimiter limits requests of authenticated principals. Nil: no limit.
+	RateLimiter RateLimiter
+	// Logger receives one entry for each request. Nil: none.
+	Logger *zap.Logger
+	// Registerer receives the metrics. Nil: they are not exposed.
+	Registerer prometheus.Registerer
+	// Now is the clock of link expiry and of the failure limiter. Nil: time.Now.
+	Now func() time.Time
+}
+
+// An API serves the JSON:API endpoints. It is safe for concurrent use.
+type API struct {
+	Config
+	bootstrap [sha256.Size]byte
+	attempts  *attempts
+	metrics   metrics
+	routes    []Route
+}
+
+const defaultGitHubURL = "https://github.com"
+
+// New returns an API, or an error that names what the configuration lacks.
+func New(cfg Config) (*API, error) {
+	for _, part := range []struct {
+		name    string
+		missing bool
+	}{
+		{"Organizations", cfg.Organizations == nil},
+		{"Connections", cfg.Connections == nil},
+		{"PolicySets", cfg.PolicySets == nil},
+		{"Versions", cfg.Versions == nil},
+		{"Tokens", cfg.Tokens == nil},
+		{"Audit", cfg.Audit == nil},
+		{"Heads", cfg.Heads == nil},
+		{"Objects", cfg.Objects == nil},
+	} {
+		if part.missing {
+			return nil, fmt.Errorf("api configuration: %s is required", part.name)
+		}
+	}
+	if len(cfg.LinkKey) != 32 {
+		return nil, fmt.Errorf("api configuration: LinkKey is %d bytes, want 32", len(cfg.LinkKey))
+	}
+	// Webhook URLs are compared byte for byte by clients: no trailing slash.
+	cfg.PublicURL = strings.TrimRight(cfg.PublicURL, "/")
+	public, err := url.Parse(cfg.PublicURL)
+	if err != nil || public.Host == "" || (public.Scheme != "http" && public.Scheme != "https") || public.User != nil {
+		return nil, errors.New("api configuration: PublicURL must be an absolute http or https URL")
+	}
+	if cfg.GitHubURL == "" {
+		cfg.GitHubURL = defaultGitHubURL
+	}
+	cfg.GitHubURL = strings.TrimRight(cfg.GitHubURL, "/")
+	cfg.GitHubAPIURL = strings.TrimRight(cfg.GitHubAPIURL, "/")
+	if cfg.HeadTimeout == 0 {
+		cfg.HeadTimeout = 10 * time.Second
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = zap.NewNop()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	a := &API{
+		Config:    cfg,
+		bootstrap: sha256.Sum256([]byte(cfg.BootstrapToken.Reveal())),
+		attempts:  newAttempts(cfg.Now),
+	}
+	if a.metrics, err = newMetrics(cfg.Registerer); err != nil {
+		return nil, fmt.Errorf("register api metrics: %w", err)
+	}
+	a.routes = a.table()
+	return a, nil
+}

@@ -1,0 +1,24 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+)
+
+// discover answers Terraform's remote service discovery. The provider insists
+// on the plain media type, without a charset.
+func (a *API) discover(r *request) error {
+	return r.sendAs(echo.MIMEApplicationJSON, http.StatusOK, struct {
+		V2  string `json:"tfe.v2"`
+		V21 string `json:"tfe.v2.1"`
+		V22 string `json:"tfe.v2.2"`
+	}{prefix + "/", prefix + "/", prefix + "/"})
+}
+
+// ping answers the first request of every go-tfe client. It names no rate
+// limit: go-tfe would hold itself to a share of it.
+func (a *API) ping(r *request) error {
+	r.Response().Header().Set("TFP-API-Version", "2.6")
+	return r.NoContent(http.StatusNoContent)
+}

@@ -1,0 +1,207 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/labstack/echo/v4"
+)
+
+const (
+	maxBody  = 1 << 20
+	maxDepth = 32
+)
+
+// An optional is an attribute that a request may leave out or set to null,
+// which PATCH tells apart.
+type optional[T any] struct {
+	Present bool // the attribute is in the document
+	Null    bool // and it is null
+	Value   T    // otherwise this is its value
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (o *optional[T]) UnmarshalJSON(b []byte) error {
+	*o = optional[T]{Present: true}
+	if bytes.Equal(b, []byte("null")) {
+		o.Null = true
+		return nil
+	}
+	return json.Unmarshal(b, &o.Value)
+}
+
+// Get returns the value, and whether there is one.
+func (o optional[T]) Get() (T, bool) { return o.Value, o.Present && !o.Null }
+
+// Or returns the value, or fallback where there is none.
+func (o optional[T]) Or(fallback T) T {
+	if v, ok := o.Get(); ok {
+		return v
+	}
+	return fallback
+}
+
+// A draft is the resource of a request's document. Attributes that T does not
+// have are ignored, as HCP Terraform ignores them.
+type draft[T any] struct {
+	Attributes    T
+	Relationships map[string]json.RawMessage
+}
+
+// decode reads the request's document, whose resource must have the type kind
+// and, where the request changes an existing resource, its id or none.
+func decode[T any](r *request, kind, id string) (draft[T], error) {
+	var d draft[T]
+	body, err := readBody(r)
+	if err != nil {
+		return d, err
+	}
+	var top struct {
+		Data json.RawMessage `json:"data"`
+	}
+	if err := json.Unmarshal(body, &top); err != nil {
+		return d, malformedDocument("", "The document must be a JSON object with a member data.")
+	}
+	var res struct {
+		Type          optional[string]           `json:"type"`
+		ID            optional[string]           `json:"id"`
+		Attributes    json.RawMessage            `json:"attributes"`
+		Relationships map[string]json.RawMessage `json:"relationships"`
+	}
+	if len(top.Data) == 0 || bytes.Equal(top.Data, []byte("null")) {
+		return d, malformedDocument("/data", "The document has no data.")
+	}
+	if err := json.Unmarshal(top.Data, &res); err != nil {
+		return d, wrongType("/data", err)
+	}
+	switch got, ok := res.Type.Get(); {
+	case !ok || got == "":
+		return d, malformedDocument("/data/type", fmt.Sprintf("data.type must be %q.", kind))
+	case got != kind:
+		return d, mismatch("/data/type", "data.type is %q, and this endpoint takes %q.", got, kind)
+	}
+	// A client's own id for something new is ignored: the server names things.
+	if got := res.ID.Or(""); id != "" && got != "" && got != id {
+		return d, mismatch("/data/id", "data.id is %q, and the request is for %q.", got, id)
+	}
+	if len(res.Attributes) > 0 && !bytes.Equal(res.Attributes, []byte("null")) {
+		if err := json.Unmarshal(res.Attributes, &d.Attributes); err != nil {
+			return d, wrongType("/data/attributes", err)
+		}
+	}
+	d.Relationships = res.Relationships
+	return d, nil
+}
+
+// readBody returns a body that is JSON of bounded size and depth, and free of
+// NUL, which PostgreSQL cannot hold.
+func readBody(r *request) ([]byte, error) {
+	req := r.Request()
+	given, _, err := mime.ParseMediaType(req.Header.Get(echo.HeaderContentType))
+	if err != nil || given != mediaType {
+		return nil, problem{Status: http.StatusUnsupportedMediaType, Title: "unsupported media type", Detail: "The Content-Type must be " + mediaType + "."}
+	}
+	if enc := req.Header.Get(echo.HeaderContentEncoding); enc != "" && !strings.EqualFold(enc, "identity") {
+		return nil, problem{Status: http.StatusUnsupportedMediaType, Title: "unsupported media type", Detail: "The body must not be compressed."}
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(r.Response(), req.Body, maxBody))
+	if err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			return nil, problem{Status: http.StatusRequestEntityTooLarge, Title: "payload too large", Detail: fmt.Sprintf("The body must not exceed %d bytes.", maxBody)}
+		}
+		return nil, badJSON("The body ended early.")
+	}
+	if !json.Valid(body) || !utf8.Valid(body) {
+		return nil, badJSON("The body is not valid JSON.")
+	}
+	return body, inspect(json.NewDecoder(bytes.NewReader(body)), nil)
+}
+
+// inspect walks one value of valid JSON for what is valid and still
+// unwelcome. The path leads to the value.
+func inspect(dec *json.Decoder, path []string) error {
+	token, err := dec.Token()
+	if err != nil {
+		return badJSON("The body is not valid JSON.")
+	}
+	switch t := token.(type) {
+	case string:
+		if strings.ContainsRune(t, 0) {
+			return malformedDocument("/"+strings.Join(path, "/"), "The text holds a NUL character, which no text may hold.")
+		}
+	case json.Delim:
+		if len(path) == maxDepth {
+			return badJSON(fmt.Sprintf("The body is nested deeper than %d levels.", maxDepth))
+		}
+		for i := 0; dec.More(); i++ {
+			member := strconv.Itoa(i)
+			if t == '{' {
+				key, err := dec.Token()
+				if err != nil {
+					return badJSON("The body is not valid JSON.")
+				}
+				member = fmt.Sprint(key)
+			}
+			if err := inspect(dec, append(path, member)); err != nil {
+				return err
+			}
+		}
+		if _, err := dec.Token(); err != nil {
+			return badJSON("The body is not valid JSON.")
+		}
+	}
+	return nil
+}
+
+func badJSON(detail string) problem {
+	return problem{Status: http.StatusBadRequest, Title: "malformed JSON", Detail: detail}
+}
+
+func malformedDocument(pointer, detail string) problem {
+	return problem{Status: http.StatusUnprocessableEntity, Title: "malformed document", Detail: detail, Pointer: pointer}
+}
+
+func mismatch(pointer, format string, args ...any) problem {
+	return problem{Status: http.StatusConflict, Title: "conflict", Detail: fmt.Sprintf(format, args...), Pointer: pointer}
+}
+
+// wrongType points at the member below base that has another JSON type.
+func wrongType(base string, err error) problem {
+	var typeError *json.UnmarshalTypeError
+	if !errors.As(err, &typeError) {
+		return malformedDocument(base, "The member is malformed.")
+	}
+	if typeError.Field != "" {
+		base += "/" + strings.ReplaceAll(typeError.Field, ".", "/")
+	}
+	return problem{
+		Status:  http.StatusUnprocessableEntity,
+		Title:   "invalid attribute",
+		Detail:  fmt.Sprintf("The value is a JSON %s, and %s is expected.", typeError.Value, jsonType(typeError)),
+		Pointer: base,
+	}
+}
+
+// jsonType names what Go expected in JSON's words.
+func jsonType(e *json.UnmarshalTypeError) string {
+	switch e.Type.Kind().String() {
+	case "bool":
+		return "a boolean"
+	case "string":
+		return "a string"
+	case "slice", "array":
+		return "an array"
+	case "struct", "map", "ptr":
+		return "an object"
+	}
+	return "a number"
+}

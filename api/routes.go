@@ -1,0 +1,244 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"runtime/debug"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+	"go.uber.org/zap"
+
+	"github.com/polset/polset"
+)
+
+// Access is who may use a route.
+type Access string
+
+// The kinds of access.
+const (
+	// AccessPublic needs no token. Object links carry their own proof.
+	AccessPublic Access = "public"
+	// AccessToken needs a token that holds the route's permission.
+	AccessToken Access = "token"
+	// AccessSiteAdmin needs a site admin's token.
+	AccessSiteAdmin Access = "site-admin"
+)
+
+// A Route is one row of the API's route table.
+type Route struct {
+	Method  string
+	Pattern string // in Echo's form
+	Access  Access
+	// Permission is what the token must hold where Access is AccessToken.
+	Permission polset.Permission
+	// Tenant is the path parameter that names something of an organization's:
+	// organization, policy_set, version or oauth_client. A route without one
+	// shows only what the principal itself says it may see.
+	Tenant string
+
+	handle func(*request) error
+}
+
+const prefix = "/api/v2"
+
+// table lists every endpoint. A tenant route that is missing from it does not
+// exist, and what is in it is covered by the isolation test.
+func (a *API) table() []Route {
+	const (
+		read   = polset.PermissionRead
+		manage = polset.PermissionManagePolicies
+
+		org     = prefix + "/organizations/:organization"
+		set     = prefix + "/policy-sets/:policy_set"
+		version = prefix + "/policy-set-versions/:version"
+		client  = prefix + "/oauth-clients/:oauth_client"
+	)
+	return []Route{
+		{http.MethodGet, "/.well-known/terraform.json", AccessPublic, "", "", a.discover},
+		{http.MethodGet, prefix + "/ping", AccessPublic, "", "", a.ping},
+		{http.MethodGet, objectPattern, AccessPublic, "", "", a.downloadObject},
+		{http.MethodHead, objectPattern, AccessPublic, "", "", a.downloadObject},
+
+		{http.MethodGet, prefix + "/organizations", AccessToken, read, "", a.listOrganizations},
+		{http.MethodPost, prefix + "/organizations", AccessSiteAdmin, "", "", a.createOrganization},
+		{http.MethodGet, org, AccessToken, read, "organization", a.showOrganization},
+		{http.MethodDelete, org, AccessSiteAdmin, "", "organization", a.deleteOrganization},
+
+		{http.MethodPost, org + "/oauth-clients", AccessToken, manage, "organization", a.createOAuthClient},
+		{http.MethodGet, client, AccessToken, read, "oauth_client", a.showOAuthClient},
+		{http.MethodDelete, client, AccessToken, manage, "oauth_client", a.deleteOAuthClient},
+
+		{http.MethodGet, org + "/policy-sets", AccessToken, read, "organization", a.listPolicySets},
+		{http.MethodPost, org + "/policy-sets", AccessToken, manage, "organization", a.createPolicySet},
+		{http.MethodGet, set, AccessToken, read, "policy_set", a.showPolicySet},
+		{http.MethodPatch, set, AccessToken, manage, "policy_set", a.updatePolicySet},
+		{http.MethodDelete, set, AccessToken, manage, "policy_set", a.deletePolicySet},
+
+		{http.MethodGet, set + "/versions", AccessToken, read, "policy_set", a.listVersions},
+		{http.MethodGet, set + "/ingestions", AccessToken, read, "policy_set", a.listIngestions},
+		{http.MethodGet, version, AccessToken, read, "version", a.showVersion},
+		{http.MethodGet, version + "/download", AccessToken, read, "version", a.downloadVersion},
+
+		{http.MethodGet, prefix + "/organization/audit-trail", AccessToken, read, "", a.listAuditTrail},
+	}
+}
+
+// Routes returns the route table, for tests that must reach every route.
+func (a *API) Routes() []Route { return append([]Route(nil), a.routes...) }
+
+// Register adds the routes to e, and answers in JSON:API form for whatever
+// else is asked below /api/v2.
+func (a *API) Register(e *echo.Echo) {
+	for _, route := range a.routes {
+		e.Add(route.Method, route.Pattern, a.serve(route))
+	}
+	// A known path with another method would otherwise get Echo's own 405,
+	// which is no JSON:API document; HCP Terraform answers 404.
+	for _, route := range a.routes {
+		other := Route{Pattern: route.Pattern, Access: AccessPublic, handle: notFound}
+		if route.Pattern == objectPattern {
+			other.handle = refuseObject
+		}
+		e.RouteNotFound(route.Pattern, a.serve(other))
+	}
+	for _, pattern := range []string{prefix, prefix + "/*"} {
+		e.RouteNotFound(pattern, a.serve(Route{Pattern: pattern, Access: AccessPublic, handle: notFound}))
+	}
+}
+
+func notFound(*request) error { return polset.ErrNotFound }
+
+// A request is one HTTP request with its principal.
+type request struct {
+	echo.Context
+	by    polset.Principal
+	query url.Values
+}
+
+// ctx is the request's context: it ends when the client goes away.
+func (r *request) ctx() context.Context { return r.Request().Context() }
+
+// serve is the way of every request: identify, authenticate, permit, handle,
+// and turn an error into a document. Nothing is left to Echo's error handler.
+func (a *API) serve(route Route) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		began := time.Now()
+		header := c.Response().Header()
+		id := header.Get(echo.HeaderXRequestID)
+		if id == "" {
+			id = uuid.NewString()
+			header.Set(echo.HeaderXRequestID, id)
+		}
+		header.Set(echo.HeaderXContentTypeOptions, "nosniff")
+		header.Set("Cache-Control", "no-store")
+
+		r := &request{Context: c}
+		err := a.handle(route, r)
+		if err != nil {
+			a.answer(r, id, err)
+		}
+		a.record(route, r, id, time.Since(began), err)
+		return nil
+	}
+}
+
+// handle runs the route's handler. A panic becomes an error: one broken
+// request must not take the others down.
+func (a *API) handle(route Route, r *request) (err error) {
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		if abort, ok := p.(error); ok && errors.Is(abort, http.ErrAbortHandler) {
+			panic(p)
+		}
+		err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+	}()
+
+	if r.query, err = parseQuery(r.Request().URL.RawQuery); err != nil {
+		return err
+	}
+	if route.Access != AccessPublic {
+		if r.by, err = a.authenticate(r.Context); err != nil {
+			return err
+		}
+		if !permitted(route, r.by) {
+			return polset.ErrNotFound
+		}
+		if a.RateLimiter != nil {
+			if wait := a.RateLimiter.Take(r.by); wait > 0 {
+				return rateLimitError{wait}
+			}
+		}
+	}
+	// Nothing has an id that is not of this form; databases need not see it.
+	if route.Tenant != "" && !plausibleID.MatchString(r.Param(route.Tenant)) {
+		return polset.ErrNotFound
+	}
+	return route.handle(r)
+}
+
+var plausibleID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
+
+// permitted says whether the principal may use the route. Whoever may not is
+// told that there is no such thing.
+func permitted(route Route, by polset.Principal) bool {
+	if route.Access == AccessSiteAdmin {
+		return by.SiteAdmin()
+	}
+	return by.Can(route.Permission)
+}
+
+// parseQuery refuses what a database could not compare.
+func parseQuery(raw string) (url.Values, error) {
+	query, err := url.ParseQuery(raw)
+	if err != nil {
+		return nil, problem{Status: http.StatusBadRequest, Title: "bad request", Detail: "The query string is malformed."}
+	}
+	for key, values := range query {
+		text := key + strings.Join(values, "")
+		if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+			return nil, problem{Status: http.StatusBadRequest, Title: "bad request", Detail: "The query string holds a character that no text may hold."}
+		}
+	}
+	return query, nil
+}
+
+// record writes the log entry and the metrics. The route's pattern stands for
+// the path, which may be a signed link.
+func (a *API) record(route Route, r *request, id string, elapsed time.Duration, err error) {
+	status := r.Response().Status
+	method := route.Method
+	if method == "" {
+		method = "other" // whatever a stranger sends must not become a label
+	}
+	a.metrics.observe(method, route.Pattern, status, elapsed)
+	fields := []zap.Field{
+		zap.String("method", method),
+		zap.String("route", route.Pattern),
+		zap.Int("status", status),
+		zap.String("request", id),
+		zap.String("actor", r.by.Actor),
+		zap.Duration("elapsed", elapsed),
+	}
+	switch {
+	case r.ctx().Err() != nil:
+		a.Logger.Debug("api request given up by the client", append(fields, zap.Error(err))...)
+	case err != nil && (status >= http.StatusInternalServerError || status < http.StatusBadRequest):
+		// An error under a good status cut the answer short.
+		a.Logger.Error("api request failed", append(fields, zap.Error(err))...)
+	case method == http.MethodGet || method == http.MethodHead:
+		a.Logger.Debug("api request", fields...)
+	default:
+		a.Logger.Info("api request", fields...)
+	}
+}

@@ -1,0 +1,180 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"regexp"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/polset/polset"
+)
+
+// vcsRepo is the attribute vcs-repo as it is shown.
+type vcsRepo struct {
+	Identifier              string  `json:"identifier"`
+	DisplayIdentifier       string  `json:"display-identifier"`
+	Branch                  string  `json:"branch"`
+	IngressSubmodules       bool    `json:"ingress-submodules"`
+	OAuthTokenID            *string `json:"oauth-token-id"`
+	GitHubAppInstallationID *string `json:"github-app-installation-id"`
+	RepositoryHTTPURL       string  `json:"repository-http-url"`
+	ServiceProvider         string  `json:"service-provider"`
+	Tags                    bool    `json:"tags"`
+	TagsRegex               *string `json:"tags-regex"`
+	WebhookURL              string  `json:"webhook-url"`
+	// WebhookSecret is shown once, to whoever made the hook.
+	WebhookSecret string `json:"webhook-secret,omitempty"`
+}
+
+// vcsRepoDraft is the attribute as a request has it, possibly in part.
+type vcsRepoDraft struct {
+	Identifier              optional[string] `json:"identifier"`
+	Branch                  optional[string] `json:"branch"`
+	IngressSubmodules       optional[bool]   `json:"ingress-submodules"`
+	OAuthTokenID            optional[string] `json:"oauth-token-id"`
+	GitHubAppInstallationID optional[string] `json:"github-app-installation-id"`
+}
+
+func (a *API) vcsRepo(vcs *polset.VCS, withSecret bool) *vcsRepo {
+	if vcs == nil {
+		return nil
+	}
+	shown := &vcsRepo{
+		Identifier:        vcs.Identifier,
+		DisplayIdentifier: vcs.Identifier,
+		Branch:            vcs.Branch,
+		IngressSubmodules: vcs.Submodules,
+		OAuthTokenID:      orNull(vcs.TokenID),
+		RepositoryHTTPURL: strings.TrimRight(vcs.HTTPURL, "/") + "/" + vcs.Identifier,
+		ServiceProvider:   a.serviceProvider(vcs.HTTPURL),
+		WebhookURL:        a.PublicURL + "/webhooks/vcs/" + vcs.HookID,
+	}
+	if withSecret {
+		shown.WebhookSecret = vcs.HookSecret.Reveal()
+	}
+	return shown
+}
+
+// mergeVCS lays what a request says over what is followed now, nil for nothing.
+func mergeVCS(now *polset.VCS, in vcsRepoDraft) (polset.VCSDraft, problems) {
+	var d polset.VCSDraft
+	if now != nil {
+		d = polset.VCSDraft{Identifier: now.Identifier, Branch: now.Branch, Submodules: now.Submodules, TokenID: now.TokenID}
+	}
+	d.Identifier = in.Identifier.Or(d.Identifier)
+	if in.Branch.Present {
+		d.Branch = in.Branch.Or("") // null is the default branch
+	}
+	d.Submodules = in.IngressSubmodules.Or(d.Submodules)
+	// Terraform's provider always sends both ids, the unused one empty.
+	if id := in.OAuthTokenID.Or(""); id != "" {
+		d.TokenID = id
+	}
+
+	var wrong problems
+	if !validIdentifier(d.Identifier) {
+		wrong = append(wrong, invalid("vcs-repo/identifier", "identifier must be <owner>/<repository>, such as acme/policies, without .git at its end."))
+	}
+	if d.Branch != "" && !validBranch(d.Branch) {
+		wrong = append(wrong, invalid("vcs-repo/branch", "branch must be the short name of a branch, such as main."))
+	}
+	switch installation := in.GitHubAppInstallationID.Or(""); {
+	case installation != "" && in.OAuthTokenID.Or("") != "":
+		wrong = append(wrong, invalid("vcs-repo", "oauth-token-id and github-app-installation-id exclude each other."))
+	case installation != "":
+		wrong = append(wrong, invalid("vcs-repo/github-app-installation-id", "GitHub App installation not found."))
+	case d.TokenID == "":
+		wrong = append(wrong, invalid("vcs-repo/oauth-token-id", "oauth-token-id is required."))
+	}
+	return d, wrong
+}
+
+// reach finds the repository that the draft names, for an organization's
+// policy set. A token of another organization is answered like one that does
+// not exist, to a site admin as well: it may not serve this organization.
+func (a *API) reach(r *request, organizationID string, d polset.VCSDraft) (polset.Remote, error) {
+	unknown := problem{
+		Status:  http.StatusUnprocessableEntity,
+		Title:   "invalid attribute",
+		Detail:  "OAuth token not found.",
+		Pointer: "/data/attributes/vcs-repo/oauth-token-id",
+	}
+	if !plausibleID.MatchString(d.TokenID) {
+		return polset.Remote{}, unknown
+	}
+	connection, err := a.Connections.ConnectionByToken(r.ctx(), r.by, d.TokenID)
+	if errors.Is(err, polset.ErrNotFound) || (err == nil && connection.OrganizationID != organizationID) {
+		return polset.Remote{}, unknown
+	}
+	if err != nil {
+		return polset.Remote{}, err
+	}
+	remote, err := a.Connections.Remote(r.ctx(), r.by, d.TokenID, d.Identifier)
+	if errors.Is(err, polset.ErrNotFound) {
+		return polset.Remote{}, unknown
+	}
+	return remote, err
+}
+
+// look returns where the branch stands. A head that cannot be seen now is
+// zero: the policy set is made in any case, the ingestion looks again, and its
+// version says what is wrong.
+func (a *API) look(r *request, remote polset.Remote, branch string) polset.Head {
+	ctx, cancel := context.WithTimeout(r.ctx(), a.HeadTimeout)
+	defer cancel()
+	head, err := a.Heads.Head(ctx, remote, branch)
+	if err != nil {
+		a.Logger.Info("branch head not seen at once",
+			zap.String("repo", remote.Identifier),
+			zap.String("branch", branch),
+			zap.String("class", string(polset.FailureOf(err).Class)),
+			zap.Error(err))
+		return polset.Head{}
+	}
+	if head.Commit == "" {
+		return polset.Head{}
+	}
+	return head
+}
+
+// follows says that a draft names what is followed already.
+func follows(now *polset.VCS, d polset.VCSDraft) bool {
+	return now != nil && now.Identifier == d.Identifier && now.Branch == d.Branch &&
+		now.Submodules == d.Submodules && now.TokenID == d.TokenID
+}
+
+// identifierForm is what GitHub allows: enterprise-managed owners may hold an
+// underscore.
+var identifierForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}/[A-Za-z0-9._-]{1,100}$`)
+
+func validIdentifier(s string) bool {
+	_, name, _ := strings.Cut(s, "/")
+	return identifierForm.MatchString(s) && name != "." && name != ".." && !strings.HasSuffix(name, ".git")
+}
+
+// validBranch applies the rules of git check-ref-format --branch.
+func validBranch(s string) bool {
+	if len(s) > 255 || s == "@" || strings.HasPrefix(s, "-") || strings.HasSuffix(s, ".") ||
+		strings.Contains(s, "..") || strings.Contains(s, "@{") {
+		return false
+	}
+	for _, r := range s {
+		if r <= ' ' || r == 0x7f || r == 0xfffd || strings.ContainsRune(`~^:?*[\`, r) || bidi(r) {
+			return false
+		}
+	}
+	for _, part := range strings.Split(s, "/") {
+		if part == "" || strings.HasPrefix(part, ".") || strings.HasSuffix(part, ".lock") {
+			return false
+		}
+	}
+	return true
+}
+
+// bidi says that a character changes the direction of what is printed around it.
+func bidi(r rune) bool {
+	return r == 0x061c || r == 0x200e || r == 0x200f || (r >= 0x202a && r <= 0x202e) || (r >= 0x2066 && r <= 0x2069)
+}

@@ -1,0 +1,172 @@
+package api
+
+import (
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/polset/polset"
+)
+
+// versionAttributes is a version as HCP Terraform shows it, followed by what
+// only polset knows: where the archive came from and what it holds.
+type versionAttributes struct {
+	Source            string             `json:"source"`
+	Status            string             `json:"status"`
+	StatusTimestamps  map[string]string  `json:"status-timestamps"`
+	Error             *string            `json:"error"`
+	ErrorMessage      *string            `json:"error-message"`
+	IngressAttributes *ingressAttributes `json:"ingress-attributes"`
+	CreatedAt         iso8601            `json:"created-at"`
+	UpdatedAt         iso8601            `json:"updated-at"`
+
+	Branch            *string         `json:"branch"`
+	TreeSHA           *string         `json:"tree-sha"`
+	ArchiveSHA256     *string         `json:"archive-sha256"`
+	TarSHA256         *string         `json:"tar-sha256"`
+	ArchiveSize       *int64          `json:"archive-size"`
+	FileCount         *int            `json:"file-count"`
+	PoliciesDirectory *string         `json:"policies-directory"`
+	Policies          []policySummary `json:"policies"`
+}
+
+type ingressAttributes struct {
+	CommitSHA  string `json:"commit-sha"`
+	CommitURL  string `json:"commit-url"`
+	Identifier string `json:"identifier"`
+}
+
+type policySummary struct {
+	Name             string  `json:"name"`
+	Query            *string `json:"query"`
+	EnforcementLevel string  `json:"enforcement-level"`
+	Description      *string `json:"description"`
+}
+
+func versionResource(v polset.Version) resource {
+	self := prefix + "/policy-set-versions/" + v.ID
+	attrs := versionAttributes{
+		Source: v.Source,
+		Status: string(v.Status),
+		StatusTimestamps: statusTimestamps(map[string]time.Time{
+			"pending-at":    v.PendingAt,
+			"ingressing-at": v.IngressingAt,
+			"ready-at":      v.ReadyAt,
+			"errored-at":    v.ErroredAt,
+		}),
+		Error:        orNull(string(v.Error)),
+		ErrorMessage: orNull(v.ErrorMessage),
+		CreatedAt:    iso8601(v.CreatedAt),
+		UpdatedAt:    iso8601(v.UpdatedAt),
+		Branch:       orNull(v.Branch),
+		Policies:     []policySummary{},
+	}
+	// An upload came from no commit, and a version whose branch was not seen
+	// yet has none either.
+	if v.Commit != "" {
+		attrs.IngressAttributes = &ingressAttributes{CommitSHA: v.Commit, CommitURL: v.CommitURL, Identifier: v.Identifier}
+	}
+	links := map[string]string{"self": self}
+	if v.Status == polset.VersionReady {
+		made := v.Artifact
+		attrs.TreeSHA = orNull(made.Content.Tree)
+		attrs.ArchiveSHA256 = &made.Digest
+		attrs.TarSHA256 = &made.TarDigest
+		attrs.ArchiveSize = &made.Size
+		attrs.FileCount = &made.Files
+		attrs.PoliciesDirectory = &made.PoliciesDirectory
+		for _, p := range made.Policies {
+			attrs.Policies = append(attrs.Policies, policySummary{
+				Name: p.Name, Query: orNull(p.Query), EnforcementLevel: p.EnforcementLevel, Description: orNull(p.Description),
+			})
+		}
+		links["download"] = self + "/download"
+	}
+	return resource{
+		ID:            v.ID,
+		Type:          "policy-set-versions",
+		Attributes:    attrs,
+		Relationships: map[string]relation{"policy-set": toOne("policy-sets", v.PolicySetID)},
+		Links:         links,
+	}
+}
+
+func (a *API) listVersions(r *request) error {
+	page, err := r.page()
+	if err != nil {
+		return err
+	}
+	filter, err := r.versionFilter(string(polset.VersionPending), string(polset.VersionIngressing), string(polset.VersionReady), string(polset.VersionErrored))
+	if err != nil {
+		return err
+	}
+	versions, total, err := a.Versions.Versions(r.ctx(), r.by, r.Param("policy_set"), filter, page)
+	if err != nil {
+		return err
+	}
+	var data []resource
+	for _, v := range versions {
+		data = append(data, versionResource(v))
+	}
+	return r.send(http.StatusOK, a.list(r, data, page, total))
+}
+
+func (a *API) showVersion(r *request) error {
+	want, err := r.include("policy_set")
+	if err != nil {
+		return err
+	}
+	v, err := a.Versions.Version(r.ctx(), r.by, r.Param("version"))
+	if err != nil {
+		return err
+	}
+	var included []resource
+	if want["policy_set"] {
+		set, err := a.PolicySets.PolicySet(r.ctx(), r.by, v.PolicySetID)
+		if err != nil {
+			return err
+		}
+		included = append(included, a.policySetResource(set, false))
+	}
+	return r.send(http.StatusOK, single(versionResource(v), included...))
+}
+
+// downloadVersion sends the client on to a link that carries its own proof, so
+// that whatever fetches the bytes needs no token.
+func (a *API) downloadVersion(r *request) error {
+	v, err := a.Versions.Version(r.ctx(), r.by, r.Param("version"))
+	if err != nil {
+		return err
+	}
+	if v.Status != polset.VersionReady {
+		return polset.ErrNotFound
+	}
+	return r.Redirect(http.StatusFound, a.objectURL(link{
+		Operation: linkGet,
+		Key:       v.Artifact.Digest,
+		Name:      v.ID,
+	}))
+}
+
+var fullCommit = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
+
+// versionFilter reads filter[status] and filter[commit-sha], for a list whose
+// statuses are those given. Several statuses are separated by commas.
+func (r *request) versionFilter(statuses ...string) (polset.VersionFilter, error) {
+	var filter polset.VersionFilter
+	for _, status := range strings.Split(strings.Join(r.query["filter[status]"], ","), ",") {
+		if status == "" {
+			continue
+		}
+		if !slices.Contains(statuses, status) {
+			return filter, badParameter("filter[status]", "filter[status] takes %s.", strings.Join(statuses, ", "))
+		}
+		filter.Statuses = append(filter.Statuses, status)
+	}
+	if filter.Commit = strings.ToLower(r.query.Get("filter[commit-sha]")); filter.Commit != "" && !fullCommit.MatchString(filter.Commit) {
+		return filter, badParameter("filter[commit-sha]", "filter[commit-sha] takes the full id of a commit.")
+	}
+	return filter, nil
+}
