@@ -1,0 +1,149 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/polset/polset"
+	"github.com/polset/polset/store/internal/rows"
+)
+
+// Claim leases, in the order of acceptance, what is due of a commit of a
+// repository: ingestions that wait or whose lease has expired, and before
+// which nothing of their policy set is unfinished. The lease lasts ttl from
+// now by the database's clock. An empty batch means that nothing is due.
+func (s *Store) Claim(ctx context.Context, repositoryID, commit string, ttl time.Duration) (polset.Batch, error) {
+	var batch polset.Batch
+	err := s.write(ctx, polset.System, func(ctx context.Context, tx *tx) error {
+		batch = polset.Batch{}
+		// The lock makes two nodes that were woken for one commit take turns:
+		// the second finds what the first took no longer due.
+		err := tx.lock(ctx, repositoryRow, repositoryID)
+		if errors.Is(err, polset.ErrNotFound) {
+			return nil // gone, and its work with it
+		}
+		if err != nil {
+			return err
+		}
+		r, err := tx.Repository(ctx, repositoryID)
+		if err != nil {
+			return err
+		}
+		due, err := tx.IngestionsDue(ctx, rows.IngestionsDueParams{
+			RepositoryID: nullString(repositoryID), CommitID: commit, Now: tx.now,
+		})
+		if err != nil || len(due) == 0 {
+			return err
+		}
+		batch = polset.Batch{Repository: repository(r), Remotes: map[string]polset.Remote{}, At: tx.now}
+		for _, i := range due {
+			c, err := tx.claim(ctx, r, i, ttl)
+			if err != nil {
+				return err
+			}
+			batch.Claims = append(batch.Claims, c)
+			if err := s.addRemote(ctx, tx, &batch, i); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return polset.Batch{}, fmt.Errorf("claim: %w", err)
+	}
+	return batch, nil
+}
+
+func (t *tx) claim(ctx context.Context, r rows.Repository, i rows.Ingestion, ttl time.Duration) (polset.Claim, error) {
+	n, err := t.ClaimIngestion(ctx, rows.ClaimIngestionParams{
+		ID: i.ID, Lease: i.Lease, LeasedUntil: t.now.Add(ttl), Now: nullTime(t.now),
+	})
+	if err != nil {
+		return polset.Claim{}, err
+	}
+	if n == 0 {
+		return polset.Claim{}, errAgain
+	}
+	if i, err = t.Ingestion(ctx, i.ID); err != nil {
+		return polset.Claim{}, err
+	}
+	t.note(r.OrganizationID, "ingestion.running", i.ID, map[string]string{
+		"policy-set": i.PolicySetID, "lease": strconv.FormatInt(i.Lease, 10), "attempt": strconv.FormatInt(i.Attempts, 10),
+	})
+	c := polset.Claim{Lease: polset.Lease{IngestionID: i.ID, Number: i.Lease}, Ingestion: ingestion(i)}
+	newest, err := t.NewestVersionBut(ctx, rows.NewestVersionButParams{PolicySetID: i.PolicySetID, ID: i.VersionID})
+	if errors.Is(found(err), polset.ErrNotFound) {
+		return c, nil
+	}
+	if err != nil {
+		return polset.Claim{}, err
+	}
+	v, err := version(newest)
+	c.Newest = &v
+	return c, err
+}
+
+// addRemote adds how git reaches the repository with an ingestion's token.
+func (s *Store) addRemote(ctx context.Context, tx *tx, batch *polset.Batch, i rows.Ingestion) error {
+	if _, known := batch.Remotes[i.TokenID.String]; known || !i.TokenID.Valid {
+		return nil
+	}
+	c, err := tx.ConnectionByToken(ctx, rows.ConnectionByTokenParams{
+		TokenID: i.TokenID.String, Tenant: batch.Repository.OrganizationID,
+	})
+	if errors.Is(found(err), polset.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	token, err := s.open(connectionPlace(c.Connection.ID), c.Connection.SealedToken)
+	if err != nil {
+		return err
+	}
+	batch.Remotes[i.TokenID.String] = polset.Remote{
+		HTTPURL: batch.Repository.HTTPURL, Identifier: batch.Repository.Identifier, Token: token,
+	}
+	return nil
+}
+
+// Renew extends leases by ttl from now. What has ended, was released or is
+// gone meanwhile is skipped; ErrFenced says that somebody else holds one.
+func (s *Store) Renew(ctx context.Context, leases []polset.Lease, ttl time.Duration) error {
+	err := s.writeOnce(ctx, polset.System, func(ctx context.Context, tx *tx) error {
+		for _, l := range leases {
+			n, err := tx.RenewIngestion(ctx, rows.RenewIngestionParams{ID: l.IngestionID, Lease: l.Number, LeasedUntil: tx.now.Add(ttl)})
+			if err != nil {
+				return err
+			}
+			if n == 1 {
+				continue
+			}
+			i, err := tx.Ingestion(ctx, l.IngestionID)
+			if errors.Is(found(err), polset.ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if i.Lease != l.Number {
+				return polset.ErrFenced
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("renew leases: %w", err)
+	}
+	return nil
+}
+
+func repository(r rows.Repository) polset.Repository {
+	return polset.Repository{
+		ID: r.ID, OrganizationID: r.OrganizationID, HTTPURL: r.HTTPURL, Identifier: r.Identifier,
+		ExternalID: r.ExternalID, DefaultBranch: r.DefaultBranch, HookID: r.HookID,
+	}
+}

@@ -1,0 +1,89 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/polset/polset"
+	"github.com/polset/polset/store/internal/rows"
+)
+
+// PolicySet returns a policy set by id.
+func (s *Store) PolicySet(ctx context.Context, by polset.Principal, id string) (polset.PolicySet, error) {
+	r, err := s.reads.PolicySet(ctx, rows.PolicySetParams{ID: id, Tenant: by.OrganizationID})
+	if err != nil {
+		return polset.PolicySet{}, fmt.Errorf("read policy set %s: %w", id, found(err))
+	}
+	return policySet(r), nil
+}
+
+const policySetList = `SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name,
+	policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path,
+	policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation,
+	policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at,
+	COALESCE(repositories.http_url, ''), COALESCE(repositories.identifier, ''), COALESCE(repositories.hook_id, '')
+FROM policy_sets LEFT JOIN repositories ON repositories.id = policy_sets.repository_id`
+
+// PolicySets lists an organization's policy sets in the order of their
+// creation, and says how many there are in all.
+func (s *Store) PolicySets(ctx context.Context, by polset.Principal, organization string, f polset.PolicySetFilter, page polset.Page) ([]polset.PolicySet, int, error) {
+	o, err := s.Organization(ctx, by, organization)
+	if err != nil {
+		return nil, 0, err
+	}
+	var q filter
+	q.add("policy_sets.organization_id = ?", o.ID)
+	if f.Kind != "" {
+		q.add("policy_sets.kind = ?", string(f.Kind))
+	}
+	if f.Search != "" {
+		q.add("lower(policy_sets.name) LIKE ? ESCAPE '!'", like(f.Search))
+	}
+	var total int
+	err = s.dialect.reader().QueryRowContext(ctx, "SELECT count(*) FROM policy_sets"+q.where(), q.args...).Scan(&total)
+	if err != nil {
+		return nil, 0, fmt.Errorf("count policy sets: %w", err)
+	}
+	window, args := q.page(page)
+	result, err := s.dialect.reader().QueryContext(ctx, policySetList+q.where()+" ORDER BY policy_sets.sequence"+window, args...)
+	if err != nil {
+		return nil, 0, fmt.Errorf("list policy sets: %w", err)
+	}
+	defer result.Close() //nolint:errcheck // Err below tells
+	out := []polset.PolicySet{}
+	for result.Next() {
+		r := rows.PolicySetRow{Organization: o.Name}
+		p := &r.PolicySet
+		err := result.Scan(&p.Sequence, &p.ID, &p.OrganizationID, &p.Name, &p.Description, &p.Global, &p.Kind,
+			&p.Overridable, &p.PoliciesPath, &p.RepositoryID, &p.Branch, &p.Submodules, &p.TokenID, &p.Generation,
+			&p.NewestVersionID, &p.CurrentVersionID, &p.CreatedAt, &p.UpdatedAt, &r.HTTPURL, &r.Identifier, &r.HookID)
+		if err != nil {
+			return nil, 0, fmt.Errorf("list policy sets: %w", err)
+		}
+		out = append(out, policySet(r))
+	}
+	if err := result.Err(); err != nil {
+		return nil, 0, fmt.Errorf("list policy sets: %w", err)
+	}
+	return out, total, nil
+}
+
+func policySet(r rows.PolicySetRow) polset.PolicySet {
+	p := r.PolicySet
+	out := polset.PolicySet{
+		ID: p.ID, OrganizationID: p.OrganizationID, Organization: r.Organization, Name: p.Name,
+		Description: p.Description, Global: p.Global, Kind: polset.Kind(p.Kind), PoliciesPath: p.PoliciesPath,
+		CreatedAt: p.CreatedAt.UTC(), UpdatedAt: p.UpdatedAt.UTC(),
+		NewestVersionID: p.NewestVersionID, CurrentVersionID: p.CurrentVersionID,
+	}
+	if p.Overridable.Valid {
+		out.Overridable = &p.Overridable.Bool
+	}
+	if p.RepositoryID.Valid {
+		out.VCS = &polset.VCS{
+			RepositoryID: p.RepositoryID.String, Identifier: r.Identifier, Branch: p.Branch, Submodules: p.Submodules,
+			TokenID: p.TokenID.String, HTTPURL: r.HTTPURL, HookID: r.HookID, Generation: p.Generation,
+		}
+	}
+	return out
+}

@@ -1,0 +1,230 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/polset/polset"
+	"github.com/polset/polset/store/internal/rows"
+)
+
+// UpdatePolicySet changes a policy set. A change of what is followed, or of
+// the clean policies-path of a set that follows something, begins a new
+// generation with an ingestion and a pending version of its own; what is in
+// force stays so until that version is ready. Errors are those of
+// CreatePolicySet.
+func (s *Store) UpdatePolicySet(ctx context.Context, by polset.Principal, id string, c polset.PolicySetChange) (polset.PolicySet, error) {
+	var out polset.PolicySet
+	err := s.write(ctx, by, func(ctx context.Context, tx *tx) error {
+		before, err := tx.PolicySet(ctx, rows.PolicySetParams{ID: id, Tenant: by.OrganizationID})
+		if err != nil {
+			return found(err)
+		}
+		follow, err := s.lockForChange(ctx, tx, before.PolicySet, c)
+		if err != nil {
+			return err
+		}
+		set := before.PolicySet
+		changed, err := applyChange(&set, c, follow)
+		if err != nil {
+			return err
+		}
+		if n, err := tx.PolicySetNameTaken(ctx, rows.PolicySetNameTakenParams{
+			OrganizationID: set.OrganizationID, Name: set.Name, ID: set.ID,
+		}); err != nil {
+			return err
+		} else if n > 0 {
+			return fmt.Errorf("the name is taken: %w", polset.ErrConflict)
+		}
+		if err := tx.updatePolicySet(ctx, set); err != nil {
+			return err
+		}
+		if len(changed) > 0 {
+			tx.note(set.OrganizationID, "policy-set.updated", id, map[string]string{
+				"changed": strings.Join(changed, " "), "name": set.Name, "policies-path": set.PoliciesPath,
+				"repository": follow.repository.Identifier, "branch": set.Branch, "token": set.TokenID.String,
+			})
+		}
+		if set.Generation != before.PolicySet.Generation && set.RepositoryID.Valid {
+			head := polset.Head{}
+			if c.VCS != nil {
+				head = c.VCS.Head
+			}
+			if err := s.beginAnew(ctx, tx, set, follow, polset.CauseUpdate, head); err != nil {
+				return err
+			}
+		}
+		if old := before.PolicySet.RepositoryID; old.Valid && old != set.RepositoryID {
+			if _, err := tx.RetireRepository(ctx, old.String); err != nil {
+				return err
+			}
+		}
+		after, err := tx.PolicySet(ctx, rows.PolicySetParams{ID: id})
+		if err != nil {
+			return err
+		}
+		out = policySet(after)
+		if out.VCS != nil {
+			out.VCS.HookSecret = follow.secret
+		}
+		return nil
+	})
+	if err != nil {
+		if s.dialect.taken(err) {
+			err = polset.ErrConflict
+		}
+		return polset.PolicySet{}, fmt.Errorf("update policy set %s: %w", id, err)
+	}
+	return out, nil
+}
+
+// lockForChange locks, in the common order, all that a change touches, and
+// returns what the set follows after it.
+func (s *Store) lockForChange(ctx context.Context, tx *tx, set rows.PolicySet, c polset.PolicySetChange) (f following, err error) {
+	var repositories []string
+	if set.RepositoryID.Valid {
+		repositories = append(repositories, set.RepositoryID.String)
+	}
+	if c.VCS != nil {
+		if err := tx.lock(ctx, organizationRow, set.OrganizationID); err != nil {
+			return f, err
+		}
+		if f, err = s.follow(ctx, tx, set.OrganizationID, *c.VCS); err != nil {
+			return f, err
+		}
+		repositories = append(repositories, f.repository.ID)
+	}
+	slices.Sort(repositories)
+	for _, id := range slices.Compact(repositories) {
+		r, err := tx.lockRepository(ctx, id)
+		if err != nil {
+			return f, err
+		}
+		if c.VCS == nil || id == f.repository.ID {
+			f.repository = r
+		}
+	}
+	if c.VCS == nil && set.RepositoryID.Valid {
+		f.branch, f.submodules, f.tokenID = set.Branch, set.Submodules, set.TokenID.String
+	}
+	if err := tx.lock(ctx, policySetRow, set.ID); err != nil {
+		return f, err
+	}
+	locked, err := tx.PolicySet(ctx, rows.PolicySetParams{ID: set.ID})
+	if err != nil {
+		return f, found(err)
+	}
+	if !locked.PolicySet.UpdatedAt.Equal(set.UpdatedAt) || locked.PolicySet.Generation != set.Generation ||
+		locked.PolicySet.RepositoryID != set.RepositoryID {
+		return f, errAgain
+	}
+	return f, nil
+}
+
+// applyChange changes the row and names the attributes that became others.
+func applyChange(set *rows.PolicySet, c polset.PolicySetChange, f following) (changed []string, err error) {
+	before := *set
+	if c.Name != nil {
+		set.Name = *c.Name
+	}
+	if c.Description != nil {
+		set.Description = *c.Description
+	}
+	if c.Global != nil {
+		set.Global = *c.Global
+	}
+	if c.Overridable != nil {
+		set.Overridable = nullBool(c.Overridable)
+	}
+	if c.PoliciesPath != nil {
+		set.PoliciesPath = *c.PoliciesPath
+	}
+	switch {
+	case c.RemoveVCS:
+		set.RepositoryID, set.Branch, set.Submodules, set.TokenID = nullString(""), "", false, nullString("")
+	case c.VCS != nil:
+		set.RepositoryID, set.Branch = nullString(f.repository.ID), f.branch
+		set.Submodules, set.TokenID = f.submodules, nullString(f.tokenID)
+	}
+	oldPath, err := polset.CleanPath(before.PoliciesPath)
+	if err != nil {
+		return nil, err
+	}
+	newPath, err := polset.CleanPath(set.PoliciesPath)
+	if err != nil {
+		return nil, err
+	}
+	vcs := set.RepositoryID != before.RepositoryID || set.Branch != before.Branch ||
+		set.Submodules != before.Submodules || set.TokenID != before.TokenID
+	if vcs || set.RepositoryID.Valid && newPath != oldPath {
+		set.Generation++
+	}
+	for _, a := range []struct {
+		name    string
+		changed bool
+	}{
+		{"name", set.Name != before.Name},
+		{"description", set.Description != before.Description},
+		{"global", set.Global != before.Global},
+		{"overridable", set.Overridable != before.Overridable},
+		{"policies-path", set.PoliciesPath != before.PoliciesPath},
+		{"vcs-repo", vcs},
+	} {
+		if a.changed {
+			changed = append(changed, a.name)
+		}
+	}
+	return changed, nil
+}
+
+func (t *tx) updatePolicySet(ctx context.Context, set rows.PolicySet) error {
+	return t.UpdatePolicySet(ctx, rows.UpdatePolicySetParams{
+		ID: set.ID, Name: set.Name, Description: set.Description, Global: set.Global, Overridable: set.Overridable,
+		PoliciesPath: set.PoliciesPath, RepositoryID: set.RepositoryID, Branch: set.Branch, Submodules: set.Submodules,
+		TokenID: set.TokenID, Generation: set.Generation, Now: t.now,
+	})
+}
+
+// DeletePolicySet removes a policy set with its versions and ingestions, and
+// the repository's row with the last set that follows it. Work in progress on
+// it finds its lease lost.
+func (s *Store) DeletePolicySet(ctx context.Context, by polset.Principal, id string) error {
+	err := s.write(ctx, by, func(ctx context.Context, tx *tx) error {
+		r, err := tx.PolicySet(ctx, rows.PolicySetParams{ID: id, Tenant: by.OrganizationID})
+		if err != nil {
+			return found(err)
+		}
+		repository := r.PolicySet.RepositoryID
+		if repository.Valid {
+			if _, err := tx.lockRepository(ctx, repository.String); err != nil {
+				return err
+			}
+		}
+		if err := tx.lock(ctx, policySetRow, id); err != nil {
+			return err
+		}
+		locked, err := tx.PolicySet(ctx, rows.PolicySetParams{ID: id})
+		if err != nil {
+			return found(err)
+		}
+		if locked.PolicySet.RepositoryID != repository {
+			return errAgain
+		}
+		if _, err := tx.DeletePolicySet(ctx, id); err != nil {
+			return err
+		}
+		if repository.Valid {
+			if _, err := tx.RetireRepository(ctx, repository.String); err != nil {
+				return err
+			}
+		}
+		tx.note(r.PolicySet.OrganizationID, "policy-set.deleted", id, map[string]string{"name": r.PolicySet.Name})
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("delete policy set %s: %w", id, err)
+	}
+	return nil
+}

@@ -1,0 +1,13 @@
+-- name: InsertToken :exec
+INSERT INTO tokens (id, organization_id, description, permissions, secret_hash, created_at, expires_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7);
+
+-- name: TokenByHash :one
+SELECT id, organization_id, permissions, expires_at FROM tokens
+WHERE secret_hash = $1 AND revoked_at IS NULL;
+
+-- name: RevokeToken :one
+UPDATE tokens SET revoked_at = sqlc.arg(now)
+WHERE id = sqlc.arg(id) AND revoked_at IS NULL
+  AND (CAST(sqlc.arg(tenant) AS text) = '' OR organization_id = sqlc.arg(tenant))
+RETURNING organization_id;

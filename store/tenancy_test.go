@@ -1,0 +1,131 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/polset/polset"
+)
+
+// TestTenancy calls every exported method that takes a principal with another
+// organization's, for things that exist, and demands the answer for things
+// that do not. A method that is missing from the table fails the test.
+func TestTenancy(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		p := b.settled("net", "main", "c0")
+		token, _, err := b.CreateToken(b.ctx(), admin, polset.Token{Organization: b.org.Name})
+		b.must(err)
+		theirs := b.organization("rivals")
+		foreign := b.connection("rivals")
+		rival := polset.Principal{Actor: "at-rival", OrganizationID: theirs.ID, Permissions: polset.Permissions()}
+		page := polset.Page{Number: 1, Size: 10}
+		name := "stolen"
+
+		hidden := map[string]func(ctx context.Context) error{
+			"CreateOrganization": func(ctx context.Context) error {
+				return second(b.CreateOrganization(ctx, rival, polset.Organization{Name: "more"}))
+			},
+			"Organization":       func(ctx context.Context) error { return second(b.Organization(ctx, rival, b.org.Name)) },
+			"DeleteOrganization": func(ctx context.Context) error { return b.DeleteOrganization(ctx, rival, b.org.Name) },
+			"CreateToken": func(ctx context.Context) error {
+				_, _, err := b.CreateToken(ctx, rival, polset.Token{Organization: b.org.Name})
+				b.want(err, polset.ErrNotFound)
+				_, _, err = b.CreateToken(ctx, rival, polset.Token{}) // a site token
+				b.want(err, polset.ErrNotFound)
+				_, _, err = b.CreateToken(ctx, rival, polset.Token{OrganizationID: b.org.ID})
+				return err
+			},
+			"RevokeToken": func(ctx context.Context) error { return b.RevokeToken(ctx, rival, token.ID) },
+			"CreateConnection": func(ctx context.Context) error {
+				return second(b.CreateConnection(ctx, rival, polset.ConnectionDraft{Organization: b.org.Name}))
+			},
+			"Connection":        func(ctx context.Context) error { return second(b.Connection(ctx, rival, b.conn.ID)) },
+			"ConnectionByToken": func(ctx context.Context) error { return second(b.ConnectionByToken(ctx, rival, b.conn.TokenID)) },
+			"DeleteConnection":  func(ctx context.Context) error { return b.DeleteConnection(ctx, rival, b.conn.ID) },
+			"Remote":            func(ctx context.Context) error { return second(b.Remote(ctx, rival, b.conn.TokenID, "a/b")) },
+			"CreatePolicySet": func(ctx context.Context) error {
+				d := polset.PolicySetDraft{Organization: b.org.Name, Name: name, Kind: polset.KindOPA}
+				b.want(second(b.CreatePolicySet(ctx, rival, d)), polset.ErrNotFound)
+				// Its own organization, but our connection; the site admin
+				// must not mix them up either.
+				d.Organization = theirs.Name
+				d.VCS = &polset.VCSDraft{Identifier: "acme/policies", TokenID: b.conn.TokenID}
+				b.want(second(b.CreatePolicySet(ctx, admin, d)), polset.ErrNotFound)
+				return second(b.CreatePolicySet(ctx, rival, d))
+			},
+			"PolicySet": func(ctx context.Context) error { return second(b.PolicySet(ctx, rival, p.ID)) },
+			"PolicySets": func(ctx context.Context) error {
+				_, _, err := b.PolicySets(ctx, rival, b.org.Name, polset.PolicySetFilter{}, page)
+				return err
+			},
+			"UpdatePolicySet": func(ctx context.Context) error {
+				b.want(second(b.UpdatePolicySet(ctx, admin, p.ID, polset.PolicySetChange{
+					VCS: &polset.VCSDraft{Identifier: "acme/policies", TokenID: foreign.TokenID},
+				})), polset.ErrNotFound)
+				return second(b.UpdatePolicySet(ctx, rival, p.ID, polset.PolicySetChange{Name: &name}))
+			},
+			"DeletePolicySet": func(ctx context.Context) error { return b.DeletePolicySet(ctx, rival, p.ID) },
+			"Version":         func(ctx context.Context) error { return second(b.Version(ctx, rival, p.CurrentVersionID)) },
+			"VersionsByID": func(ctx context.Context) error {
+				got, err := b.VersionsByID(ctx, rival, []string{p.CurrentVersionID})
+				b.must(err)
+				if len(got) != 0 {
+					b.Fatalf("VersionsByID showed %v", got)
+				}
+				return polset.ErrNotFound
+			},
+			"Versions": func(ctx context.Context) error {
+				_, _, err := b.Versions(ctx, rival, p.ID, polset.VersionFilter{}, page)
+				return err
+			},
+			"Ingestions": func(ctx context.Context) error {
+				_, _, err := b.Ingestions(ctx, rival, p.ID, polset.VersionFilter{}, page)
+				return err
+			},
+			"Organizations": func(ctx context.Context) error {
+				list, total, err := b.Organizations(ctx, rival, page)
+				b.must(err)
+				if total != 1 || len(list) != 1 || list[0].ID != theirs.ID {
+					b.Fatalf("Organizations showed %v", list)
+				}
+				return polset.ErrNotFound
+			},
+			"AuditTrail": func(ctx context.Context) error {
+				list, _, err := b.AuditTrail(ctx, rival, time.Time{}, page)
+				b.must(err)
+				for _, e := range list {
+					if e.Chain != theirs.ID {
+						b.Fatalf("AuditTrail showed %+v", e)
+					}
+				}
+				return polset.ErrNotFound
+			},
+		}
+		principal := reflect.TypeFor[polset.Principal]()
+		methods := reflect.TypeFor[*Store]()
+		for n := range methods.NumMethod() {
+			m := methods.Method(n)
+			takes := false
+			for i := range m.Type.NumIn() {
+				takes = takes || m.Type.In(i) == principal
+			}
+			if takes && hidden[m.Name] == nil {
+				b.Errorf("%s takes a principal and is not in the table", m.Name)
+			}
+		}
+		for name, call := range hidden {
+			if err := call(b.ctx()); !errors.Is(err, polset.ErrNotFound) {
+				b.Errorf("%s: got %v, want not found", name, err)
+			}
+		}
+		if got := b.set(p.ID); got.Name != "net" || got.VCS.TokenID != b.conn.TokenID {
+			b.Fatalf("the rival changed %+v", got)
+		}
+		if _, err := b.VersionsByID(b.ctx(), admin, []string{p.CurrentVersionID}); err != nil {
+			b.Fatal(err)
+		}
+	})
+}
