@@ -1,0 +1,21 @@
+// Package policy turns the files of a policy set into what they say: which
+// policies there are, how strictly each is enforced, and whether the set can
+// work at all.
+//
+// Read parses the set's configuration, policies.hcl or policies.json for OPA
+// and sentinel.hcl for Sentinel, in the forms that HCP Terraform documents.
+// Set.Outside then names the files that the configuration wants from elsewhere
+// in the repository, and Set.Validate looks at the policies themselves.
+//
+// For OPA, Validate parses and compiles every .rego file below the set's
+// directory together, Rego v0 and v1 side by side, and looks for what each
+// policy's query asks for. For Sentinel there is no public parser, so the
+// .sentinel files are not compiled: Validate makes sure that each file the
+// configuration names exists, is a regular file, is UTF-8 and is not a Git LFS
+// pointer. Remote sources are taken at their word; nothing here dials out.
+//
+// Everything read here is written by somebody else. Sizes, nesting and the
+// number of diagnostics are bounded (see Limits), nothing in a configuration
+// is evaluated, and no policy may use a builtin that reaches the network or
+// the host.
+package policy

@@ -1,0 +1,78 @@
+package policy
+
+import (
+	"errors"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+)
+
+// A regoParser parses Rego of either version.
+type regoParser struct{ v1, v0 ast.ParserOptions }
+
+func newRegoParser() regoParser {
+	return regoParser{
+		v1: ast.ParserOptions{RegoVersion: ast.RegoV1, Capabilities: capabilities(ast.RegoV1)},
+		v0: ast.ParserOptions{RegoVersion: ast.RegoV0, Capabilities: capabilities(ast.RegoV0)},
+	}
+}
+
+// parse parses src as Rego v1 or else as v0; HCP Terraform runs both,
+// depending on the version of OPA that a set asks for. The module remembers
+// which it was, and the compiler treats it accordingly.
+//
+// Where it is neither, the parser that got further knew the language better:
+// v0 trips over the first if and contains of a v1 file, v1 over the first
+// variable of a v0 file that has since become a keyword. Rules without if
+// are found by v1 only after it has read the whole file.
+func (rp regoParser) parse(file, src string) (*ast.Module, ast.Errors) {
+	module, err := ast.ParseModuleWithOpts(file, src, rp.v1)
+	if err == nil {
+		return module, nil
+	}
+	v1 := regoErrors(err)
+	module, err = ast.ParseModuleWithOpts(file, src, rp.v0)
+	if err == nil {
+		return module, nil
+	}
+	if v0 := regoErrors(err); furthest(v0) > furthest(v1) {
+		return nil, v0
+	}
+	return nil, v1
+}
+
+// query parses a query of either version.
+func (rp regoParser) query(query string) (ast.Body, error) {
+	rp.v1.SkipRules, rp.v0.SkipRules = true, true
+	body, err := ast.ParseBodyWithOpts(query, rp.v1)
+	if err == nil {
+		return body, nil
+	}
+	if v0, errV0 := ast.ParseBodyWithOpts(query, rp.v0); errV0 == nil {
+		return v0, nil
+	}
+	return nil, err
+}
+
+// regoErrors returns OPA's errors in err, or err as the only one.
+func regoErrors(err error) ast.Errors {
+	var several ast.Errors
+	var one *ast.Error
+	switch {
+	case errors.As(err, &several):
+		return several
+	case errors.As(err, &one):
+		return ast.Errors{one}
+	}
+	return ast.Errors{{Message: err.Error()}}
+}
+
+// furthest returns the line of the first of errs.
+func furthest(errs ast.Errors) int {
+	line := 0
+	for _, e := range errs {
+		if e.Location != nil && (line == 0 || e.Location.Row < line) {
+			line = e.Location.Row
+		}
+	}
+	return line
+}
