@@ -1,0 +1,169 @@
+// Package ingest carries one version from pending to ready or errored: it
+// takes the leases of a commit's ingestions, looks at the branch, fetches what
+// counts, validates it, archives it, stores the bytes and only then the rows.
+//
+// The order is the promise. Bytes are put before the row points at them, so a
+// crash leaves at worst an unused object. Every move carries its lease, so a
+// worker that slept through its lease can write nothing. And whatever a crash
+// leaves unfinished is found again from the rows alone.
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/polset/polset"
+	"github.com/polset/polset/archive"
+)
+
+// Ledger gives out the right to work on ingestions, and takes it back.
+type Ledger interface {
+	// Claim leases what is due of a commit; an empty batch means nothing is.
+	Claim(ctx context.Context, repositoryID, commit string, ttl time.Duration) (polset.Batch, error)
+	// Renew extends leases; ErrFenced says that one of them is lost.
+	Renew(ctx context.Context, leases []polset.Lease, ttl time.Duration) error
+	// Release returns an ingestion for another attempt after a delay.
+	Release(ctx context.Context, lease polset.Lease, after time.Duration, reason string) error
+}
+
+// Versions moves versions. Every method answers ErrFenced when the lease is
+// lost, and changes nothing then.
+type Versions interface {
+	// Start makes the ingestion's version, where it has none yet, and moves
+	// it to ingressing.
+	Start(ctx context.Context, lease polset.Lease, content polset.Content) (polset.Version, error)
+	// Finish moves the version to ready, and the set's current version with
+	// it if the commit is the observed head of the branch.
+	Finish(ctx context.Context, lease polset.Lease, artifact polset.Artifact) error
+	// Fail moves the version, made for the purpose if need be, to errored.
+	Fail(ctx context.Context, lease polset.Lease, failure *polset.Failure, content polset.Content) error
+}
+
+// Branches remembers what was seen of branches, and what it means for
+// ingestions that need no version of their own.
+type Branches interface {
+	// Observe records where a branch stands.
+	Observe(ctx context.Context, o polset.Observation) error
+	// Resolve gives the commit to an ingestion that began without one.
+	Resolve(ctx context.Context, lease polset.Lease, head polset.Head) error
+	// Unchanged ends an ingestion that would repeat a version.
+	Unchanged(ctx context.Context, lease polset.Lease, versionID string) error
+}
+
+// Source reaches git.
+type Source interface {
+	// Head looks where a branch stands; "" is the default branch.
+	Head(ctx context.Context, remote polset.Remote, branch string) (polset.Head, error)
+	// Open fetches a commit; branch is a hint for servers that serve branches only.
+	Open(ctx context.Context, remote polset.Remote, commit, branch string) (Snapshot, error)
+}
+
+// Snapshot is one commit.
+type Snapshot interface {
+	// Resolve fills in the object ids of what counts, without its content.
+	Resolve(ctx context.Context, want polset.Content) (polset.Content, error)
+	// Fetch returns what counts, rooted at the repository's root.
+	Fetch(ctx context.Context, content polset.Content) (fs.FS, error)
+	// Close releases the snapshot; file systems that it gave remain valid.
+	Close() error
+}
+
+// Objects stores archives.
+type Objects interface {
+	// Put stores size bytes under their sha256 in hex. It returns nil only
+	// once exactly these bytes are durable.
+	Put(ctx context.Context, key string, size int64, body io.ReadSeeker) error
+}
+
+// Config is what a Worker needs. The interfaces are required; zero values of
+// the rest mean the documented defaults.
+type Config struct {
+	Ledger   Ledger
+	Versions Versions
+	Branches Branches
+	Source   Source
+	Objects  Objects
+
+	// Limits bound an archive.
+	Limits archive.Limits
+	// SpoolDir holds an archive while it is written; the system's directory
+	// for temporary files by default.
+	SpoolDir string
+
+	// Lease is how long a claim lasts unless renewed (default 30 s). It is
+	// renewed every third of it.
+	Lease time.Duration
+	// MaxAttempts bounds the attempts that end in a passing fault (default 6).
+	MaxAttempts int
+	// MaxCrashes bounds the attempts that end without a word (default 25).
+	MaxCrashes int
+	// RetryBase is the first wait between attempts; it doubles each time
+	// (default 2 s, so that six attempts span a minute).
+	RetryBase time.Duration
+	// HeadTimeout, FetchTimeout, ValidateTimeout and StoreTimeout are the
+	// deadlines of the stages (defaults 30 s, 2 min, 1 min, 2 min).
+	HeadTimeout, FetchTimeout, ValidateTimeout, StoreTimeout time.Duration
+
+	Logger     *zap.Logger
+	Registerer prometheus.Registerer
+}
+
+// A Worker works on commits. It is safe for use by many goroutines.
+type Worker struct {
+	Config
+	outcomes *prometheus.CounterVec
+	stages   *prometheus.HistogramVec
+}
+
+// New returns a worker.
+func New(c Config) (*Worker, error) {
+	if c.Ledger == nil || c.Versions == nil || c.Branches == nil || c.Source == nil || c.Objects == nil {
+		return nil, fmt.Errorf("ingest: Ledger, Versions, Branches, Source and Objects are required")
+	}
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	def(&c.Lease, 30*time.Second)
+	def(&c.RetryBase, 2*time.Second)
+	def(&c.HeadTimeout, 30*time.Second)
+	def(&c.FetchTimeout, 2*time.Minute)
+	def(&c.ValidateTimeout, time.Minute)
+	def(&c.StoreTimeout, 2*time.Minute)
+	if c.MaxAttempts == 0 {
+		c.MaxAttempts = 6
+	}
+	if c.MaxCrashes == 0 {
+		c.MaxCrashes = 25
+	}
+	if c.Logger == nil {
+		c.Logger = zap.NewNop()
+	}
+	w := &Worker{
+		Config: c,
+		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "polset_ingestions_total",
+			Help: "Ingestions by outcome; class is the error class of failed ones.",
+		}, []string{"outcome", "class"}),
+		stages: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "polset_ingest_stage_seconds",
+			Help:    "Duration of the stages of an ingestion.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 4, 9),
+		}, []string{"stage"}),
+	}
+	if c.Registerer != nil {
+		for _, m := range []prometheus.Collector{w.outcomes, w.stages} {
+			if err := c.Registerer.Register(m); err != nil {
+				return nil, fmt.Errorf("register ingest metrics: %w", err)
+			}
+		}
+	}
+	return w, nil
+}

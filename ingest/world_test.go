@@ -1,0 +1,230 @@
+package ingest_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"go.uber.org/zap/zaptest"
+
+	"github.com/polset/polset"
+	"github.com/polset/polset/ingest"
+	"github.com/polset/polset/store"
+	"github.com/polset/polset/store/object"
+)
+
+// repository is a source without git: a branch, and what each commit holds.
+// Its faults are what a git server may do to the worker.
+type repository struct {
+	mu      sync.Mutex
+	head    string
+	commits map[string]fstest.MapFS
+
+	headErr, openErr, resolveErr, fetchErr error
+	onOpen                                 func(context.Context) error
+	opened                                 int
+	tokens                                 []string
+}
+
+func (r *repository) Head(_ context.Context, remote polset.Remote, branch string) (polset.Head, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tokens = append(r.tokens, remote.Token.Reveal())
+	if branch == "" {
+		branch = "main"
+	}
+	return polset.Head{Branch: branch, Commit: r.head}, r.headErr
+}
+
+func (r *repository) Open(ctx context.Context, _ polset.Remote, commit, _ string) (ingest.Snapshot, error) {
+	r.mu.Lock()
+	on, err := r.onOpen, r.openErr
+	r.opened++
+	files, ok := r.commits[commit]
+	r.mu.Unlock()
+	if on != nil {
+		if err := on(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, polset.Fail(polset.ClassCommitNotFound, "There is no commit %s.", commit)
+	}
+	return &snapshot{r, files}, nil
+}
+
+type snapshot struct {
+	repo  *repository
+	files fstest.MapFS
+}
+
+// Resolve gives the text of what counts as its id.
+func (s *snapshot) Resolve(_ context.Context, want polset.Content) (polset.Content, error) {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(s.files)) {
+		if strings.HasPrefix(name, want.Path+"/") {
+			b.WriteString(name)
+			b.Write(s.files[name].Data)
+		}
+	}
+	want.Tree = b.String()
+	for name := range want.Outside {
+		want.Outside[name] = ""
+		if f, ok := s.files[name]; ok {
+			want.Outside[name] = "blob " + string(f.Data)
+		}
+	}
+	return want, s.repo.resolveErr
+}
+
+func (s *snapshot) Fetch(context.Context, polset.Content) (fs.FS, error) {
+	return s.files, s.repo.fetchErr
+}
+func (s *snapshot) Close() error { return nil }
+
+const commitA = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+const (
+	config = "policy \"a\" {\n  query = \"data.a.deny\"\n}\n"
+	rego   = "package a\n\ndeny contains \"no\" if input.no\n"
+)
+
+func good(salt string) fstest.MapFS {
+	return fstest.MapFS{
+		"p/policies.hcl": {Data: []byte(config), Mode: 0o644},
+		"p/a.rego":       {Data: []byte(rego + "# " + salt + "\n"), Mode: 0o644},
+	}
+}
+
+// A world is a worker over real rows and real bytes.
+type world struct {
+	t      *testing.T
+	ctx    context.Context
+	store  *store.Store
+	repo   *repository
+	worker *ingest.Worker
+	set    polset.PolicySet
+	oc     polset.Connection
+}
+
+var admin = polset.Principal{Actor: "test"}
+
+func newWorld(t *testing.T, change func(*ingest.Config)) *world {
+	t.Helper()
+	ctx := t.Context()
+	key, err := store.ParseKey(store.NewKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open(ctx, store.Config{URL: filepath.Join(t.TempDir(), "polset.db"), Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	bucket, err := object.Open(ctx, "file://"+t.TempDir(), object.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, ctx: ctx, store: s, repo: &repository{head: commitA, commits: map[string]fstest.MapFS{commitA: good("a")}}}
+	c := ingest.Config{
+		Ledger: s, Versions: s, Branches: s, Source: w.repo, Objects: bucket,
+		SpoolDir: t.TempDir(), RetryBase: time.Microsecond, Logger: zaptest.NewLogger(t),
+	}
+	if change != nil {
+		change(&c)
+	}
+	if w.worker, err = ingest.New(c); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.CreateOrganization(ctx, admin, polset.Organization{Name: "acme"}); err != nil {
+		t.Fatal(err)
+	}
+	w.oc, err = s.CreateConnection(ctx, admin, polset.ConnectionDraft{
+		Organization: "acme", ServiceProvider: "github", HTTPURL: "https://github.com",
+		APIURL: "https://api.github.com", Token: polset.NewSecret("the token"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// follow makes the world's policy set.
+func (w *world) follow(head polset.Head) {
+	w.t.Helper()
+	var err error
+	w.set, err = w.store.CreatePolicySet(w.ctx, admin, polset.PolicySetDraft{
+		Organization: "acme", Name: "set", Kind: polset.KindOPA, PoliciesPath: "/p",
+		VCS: &polset.VCSDraft{Identifier: "acme/policies", TokenID: w.oc.TokenID, Head: head},
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// push records a push and works on it.
+func (w *world) push(guid, commit string) {
+	w.t.Helper()
+	w.record(guid, commit)
+	w.work(commit)
+}
+
+func (w *world) record(guid, commit string) {
+	w.t.Helper()
+	_, err := w.store.RecordPush(w.ctx,
+		polset.Delivery{HookID: polset.HookGitHubApp, GUID: guid, Event: "push", HTTPURLs: []string{"https://github.com"}},
+		polset.Push{RepositoryID: 1, Identifier: "acme/policies", DefaultBranch: "main", Branch: "main", After: commit})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) work(commit string) {
+	w.t.Helper()
+	if err := w.worker.Work(w.ctx, w.set.VCS.RepositoryID, commit); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// last returns the newest ingestion, and its version if it has one.
+func (w *world) last() (polset.Ingestion, polset.Version) {
+	w.t.Helper()
+	all, _, err := w.store.Ingestions(w.ctx, admin, w.set.ID, polset.VersionFilter{}, polset.Page{Number: 1, Size: 1})
+	if err != nil || len(all) == 0 {
+		w.t.Fatalf("no ingestion: %v", err)
+	}
+	var v polset.Version
+	if all[0].VersionID != "" {
+		if v, err = w.store.Version(w.ctx, admin, all[0].VersionID); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	return all[0], v
+}
+
+// until works on a commit, as the queue would after each wait, until the
+// newest ingestion has ended.
+func (w *world) until(commit string) (attempts int, i polset.Ingestion, v polset.Version) {
+	w.t.Helper()
+	for attempts = 0; attempts < 50; attempts++ {
+		if i, v = w.last(); i.Status.Terminal() {
+			return i.Attempts, i, v
+		}
+		w.work(commit)
+	}
+	w.t.Fatalf("the ingestion never ends: %+v", i)
+	return 0, i, v
+}
+
+var errPassing = &polset.Failure{Class: polset.ClassTimeout, Message: "It took too long.", Retry: true, Err: errors.New("cause")}
