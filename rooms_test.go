@@ -42,7 +42,7 @@ var rooms = map[string][]string{
 }
 
 // exempt folders may know everything, and only tests may know them.
-var exempt = []string{"internal/polsettest", "internal/deps"}
+var exempt = []string{"internal/polsettest"}
 
 // tools says which rooms may use what comes from elsewhere; what is not listed
 // is anybody's.

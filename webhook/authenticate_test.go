@@ -171,8 +171,17 @@ func TestHeaders(t *testing.T) {
 	t.Run("case 10 missing or malformed GUID", func(t *testing.T) {
 		s := serve(t)
 		for _, values := range [][]string{
-			nil, {""}, {"1"}, {guid[:35]}, {guid + "0"}, {"{" + guid + "}"}, {"urn:uuid:" + guid},
-			{strings.ReplaceAll(guid, "-", "")}, {strings.Replace(guid, "7", "g", 1)}, {guid, guid}, {"' OR 1=1 --"},
+			nil,
+			{""},
+			{"1"},
+			{guid[:35]},
+			{guid + "0"},
+			{"{" + guid + "}"},
+			{"urn:uuid:" + guid},
+			{strings.ReplaceAll(guid, "-", "")},
+			{strings.Replace(guid, "7", "g", 1)},
+			{guid, guid},
+			{"' OR 1=1 --"},
 		} {
 			s.refused(delivery("push", body).with("X-Github-Delivery", values...), 400, "malformed")
 		}
@@ -202,8 +211,16 @@ func TestHeaders(t *testing.T) {
 	t.Run("case 14 wrong or missing Content-Type", func(t *testing.T) {
 		s := serve(t)
 		for _, values := range [][]string{
-			nil, {""}, {"text/json"}, {"text/plain"}, {"application/json; ="}, {"application/jsonx"}, {"application/vnd.github+json"},
-			{"multipart/form-data; boundary=x"}, {"application/json, text/plain"}, {"application/json", "text/plain"},
+			nil,
+			{""},
+			{"text/json"},
+			{"text/plain"},
+			{"application/json; ="},
+			{"application/jsonx"},
+			{"application/vnd.github+json"},
+			{"multipart/form-data; boundary=x"},
+			{"application/json, text/plain"},
+			{"application/json", "text/plain"},
 		} {
 			s.refused(delivery("push", body).with("Content-Type", values...), 415, "unsupported-media-type")
 		}
@@ -281,6 +298,7 @@ func (down) Hook(context.Context, string) (polset.Hook, error) { return polset.H
 func (down) RecordPush(context.Context, polset.Delivery, polset.Push) (polset.Receipt, error) {
 	return polset.Receipt{}, errDown
 }
+
 func (down) RecordIgnored(context.Context, polset.Delivery, string) (polset.Receipt, error) {
 	return polset.Receipt{}, errDown
 }

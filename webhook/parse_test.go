@@ -91,9 +91,11 @@ func FuzzRead(f *testing.F) {
 		f.Add("issues", raw)
 	}
 	const small = `{"ref":"refs/heads/main","before":"0000000000000000000000000000000000000000","after":"1d5a2c9e7b6f4a3d2c1b0a9f8e7d6c5b4a392817","repository":{"id":7,"full_name":"a/b","default_branch":"main"},"pusher":{"name":"x"},"sender":{"login":"x"}}`
-	for _, s := range []string{small,
+	for _, s := range []string{
+		small,
 		strings.Replace(small, "heads/main", `heads/\u202e`, 1), strings.Replace(small, "heads", "tags", 1), strings.Replace(small, `{"id":7`, `null,"x":{"id":7`, 1),
-		strings.Replace(small, "7", "1e3", 1), strings.Replace(small, `{"name":"x"}`, "null", 1), `{"ref":null}`, "{", "null"} {
+		strings.Replace(small, "7", "1e3", 1), strings.Replace(small, `{"name":"x"}`, "null", 1), `{"ref":null}`, "{", "null",
+	} {
 		f.Add("push", []byte(s))
 	}
 	f.Fuzz(func(t *testing.T, event string, raw []byte) {
