@@ -1,0 +1,248 @@
+package main
+
+import (
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"golang.org/x/term"
+)
+
+// rows is the configuration that every command needs which reads or writes rows.
+type rows struct {
+	DataDir       string `env:"POLSET_DATA_DIR" default:"./data" placeholder:"DIR" help:"Directory of everything that polset keeps by itself (${default})."`
+	DatabaseURL   string `env:"POLSET_DATABASE_URL" placeholder:"URL" help:"postgres://… for several nodes. Default: SQLite in the data directory."`
+	EncryptionKey string `env:"POLSET_ENCRYPTION_KEY" placeholder:"KEY" help:"Key of the secrets at rest. Generated into the data directory when absent; required with PostgreSQL."`
+	LogLevel      string `env:"POLSET_LOG_LEVEL" enum:"debug,info,warn,error" default:"info" help:"debug, info, warn or error (${default})."`
+	LogFormat     string `env:"POLSET_LOG_FORMAT" enum:"auto,json,console" default:"auto" help:"json, console, or auto: console on a terminal."`
+}
+
+// objects is the configuration of the object storage.
+type objects struct {
+	ObjectsURL string `env:"POLSET_OBJECTS_URL" placeholder:"URL" help:"file:///dir or s3://bucket/prefix?region=…&endpoint=…&path-style=true. Default: a directory in the data directory."`
+}
+
+// config is the configuration of the server.
+type config struct {
+	rows
+	objects
+
+	Listen         string `env:"POLSET_LISTEN" default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address to listen on (${default})."`
+	PublicURL      string `env:"POLSET_PUBLIC_URL" placeholder:"URL" help:"URL under which clients and GitHub reach polset. Default: the listen address."`
+	BootstrapToken string `env:"POLSET_BOOTSTRAP_TOKEN" placeholder:"TOKEN" help:"A site-admin API token that is accepted while the server runs with it."`
+	TLSCert        string `name:"tls-cert" env:"POLSET_TLS_CERT" placeholder:"FILE" help:"Certificate chain (PEM); reloaded when it changes."`
+	TLSKey         string `name:"tls-key" env:"POLSET_TLS_KEY" placeholder:"FILE" help:"Key of the certificate (PEM)."`
+
+	GitHubURL           string         `name:"github-url" env:"POLSET_GITHUB_URL" default:"https://github.com" placeholder:"URL" help:"Where git finds what https://github.com names (${default})."`
+	GitHubAPIURL        string         `name:"github-api-url" env:"POLSET_GITHUB_API_URL" default:"https://api.github.com" placeholder:"URL" help:"GitHub's REST API (${default})."`
+	GitHubAppID         int64          `name:"github-app-id" env:"POLSET_GITHUB_APP_ID" placeholder:"ID" help:"Id of the GitHub App."`
+	GitHubAppPrivateKey string         `name:"github-app-private-key" env:"POLSET_GITHUB_APP_PRIVATE_KEY" placeholder:"PEM|FILE" help:"Private key of the GitHub App, or the path of its file."`
+	GitHubWebhookSecret string         `name:"github-webhook-secret" env:"POLSET_GITHUB_WEBHOOK_SECRET" placeholder:"SECRET,…" help:"Secrets of /webhooks/github, comma-separated, the newest first."`
+	SubmoduleHosts      []string       `env:"POLSET_SUBMODULE_HOSTS" placeholder:"HOST,…" help:"Other https hosts from which public submodules may come."`
+	AllowPrivate        []netip.Prefix `name:"allow-private-networks" env:"POLSET_ALLOW_PRIVATE_NETWORKS" placeholder:"CIDR,…" help:"Private networks that git may dial."`
+
+	Workers         int           `env:"POLSET_WORKERS" default:"16" placeholder:"N" help:"Commits ingested at once (${default})."`
+	MaxAttempts     int           `env:"POLSET_MAX_ATTEMPTS" default:"6" placeholder:"N" help:"Attempts at a commit before a passing fault becomes final (${default}); half as many where the git server hangs or sends corrupt data."`
+	RetryBase       time.Duration `env:"POLSET_RETRY_BASE" default:"2s" help:"Wait before the second attempt; doubles each time (${default})."`
+	SweepInterval   time.Duration `env:"POLSET_SWEEP_INTERVAL" default:"15s" help:"How often unfinished work is looked for in the rows (${default})."`
+	Lease           time.Duration `env:"POLSET_LEASE" default:"30s" help:"How long a worker that went silent keeps its work (${default})."`
+	ConnectTimeout  time.Duration `env:"POLSET_GIT_CONNECT_TIMEOUT" default:"10s" help:"Limit on connecting to a git server (${default})."`
+	IdleTimeout     time.Duration `env:"POLSET_GIT_IDLE_TIMEOUT" default:"20s" help:"Limit on a git server's silence (${default})."`
+	FetchTimeout    time.Duration `env:"POLSET_FETCH_TIMEOUT" default:"2m" help:"Limit on each fetch of a commit (${default})."`
+	ValidateTimeout time.Duration `env:"POLSET_VALIDATE_TIMEOUT" default:"1m" help:"Limit on compiling the policies (${default})."`
+	StoreTimeout    time.Duration `env:"POLSET_STORE_TIMEOUT" default:"2m" help:"Limit on storing an archive (${default})."`
+
+	MaxArchiveBytes int64 `env:"POLSET_MAX_ARCHIVE_BYTES" default:"104857600" placeholder:"BYTES" help:"Limit on the content of an archive (100 MiB)."`
+	MaxArchiveFiles int   `env:"POLSET_MAX_ARCHIVE_FILES" default:"20000" placeholder:"N" help:"Limit on the files of an archive (${default})."`
+	MaxFileBytes    int64 `env:"POLSET_MAX_FILE_BYTES" default:"10485760" placeholder:"BYTES" help:"Limit on one file (10 MiB)."`
+}
+
+// check completes the configuration and finds what cannot work before
+// anything is opened.
+func (c *config) check() error {
+	for _, u := range []struct {
+		name  string
+		value *string
+	}{
+		{"POLSET_PUBLIC_URL", &c.PublicURL},
+		{"POLSET_GITHUB_URL", &c.GitHubURL},
+		{"POLSET_GITHUB_API_URL", &c.GitHubAPIURL},
+	} {
+		if *u.value == "" && u.value == &c.PublicURL {
+			continue // the listener will tell
+		}
+		*u.value = strings.TrimRight(*u.value, "/")
+		parsed, err := url.Parse(*u.value)
+		if err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.User != nil || parsed.RawQuery != "" {
+			return fmt.Errorf("%s must be an http or https URL without credentials and query", u.name)
+		}
+	}
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		return fmt.Errorf("POLSET_LISTEN must be host:port: %w", err)
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return errors.New("POLSET_TLS_CERT and POLSET_TLS_KEY go together")
+	}
+	if err := c.checkApp(); err != nil {
+		return err
+	}
+	for name, n := range map[string]int64{
+		"POLSET_WORKERS": int64(c.Workers), "POLSET_MAX_ATTEMPTS": int64(c.MaxAttempts),
+		"POLSET_RETRY_BASE": int64(c.RetryBase), "POLSET_SWEEP_INTERVAL": int64(c.SweepInterval),
+		"POLSET_LEASE": int64(c.Lease), "POLSET_GIT_CONNECT_TIMEOUT": int64(c.ConnectTimeout),
+		"POLSET_GIT_IDLE_TIMEOUT": int64(c.IdleTimeout), "POLSET_FETCH_TIMEOUT": int64(c.FetchTimeout),
+		"POLSET_VALIDATE_TIMEOUT": int64(c.ValidateTimeout), "POLSET_STORE_TIMEOUT": int64(c.StoreTimeout),
+		"POLSET_MAX_ARCHIVE_BYTES": c.MaxArchiveBytes, "POLSET_MAX_ARCHIVE_FILES": int64(c.MaxArchiveFiles),
+		"POLSET_MAX_FILE_BYTES": c.MaxFileBytes,
+	} {
+		if n <= 0 {
+			return fmt.Errorf("%s must be greater than 0", name)
+		}
+	}
+	return nil
+}
+
+// completePublicURL takes the listen address for the public URL where none is
+// configured; the port is the listener's, which "0" leaves to the system.
+func (c *config) completePublicURL(listening net.Addr) {
+	if c.PublicURL != "" {
+		return
+	}
+	scheme := "http"
+	if c.TLSCert != "" {
+		scheme = "https"
+	}
+	host := c.Listen
+	if name, port, err := net.SplitHostPort(c.Listen); err == nil && port == "0" {
+		if _, chosen, err := net.SplitHostPort(listening.String()); err == nil {
+			host = net.JoinHostPort(name, chosen)
+		}
+	}
+	c.PublicURL = scheme + "://" + host
+}
+
+// checkApp reads the App's key where a path was given, so that a wrong one is
+// told at start and not at the first push.
+func (c *config) checkApp() error {
+	if (c.GitHubAppID == 0) != (c.GitHubAppPrivateKey == "") {
+		return errors.New("POLSET_GITHUB_APP_ID and POLSET_GITHUB_APP_PRIVATE_KEY go together")
+	}
+	if c.GitHubAppPrivateKey == "" {
+		return nil
+	}
+	key := []byte(c.GitHubAppPrivateKey)
+	if !strings.Contains(c.GitHubAppPrivateKey, "-----BEGIN") {
+		var err error
+		if key, err = os.ReadFile(c.GitHubAppPrivateKey); err != nil {
+			return fmt.Errorf("read POLSET_GITHUB_APP_PRIVATE_KEY: %w", err)
+		}
+	}
+	if block, _ := pem.Decode(key); block == nil {
+		return errors.New("POLSET_GITHUB_APP_PRIVATE_KEY holds no PEM block")
+	}
+	c.GitHubAppPrivateKey = string(key)
+	return nil
+}
+
+// postgres reports whether the rows live in PostgreSQL.
+func (r rows) postgres() bool {
+	return strings.HasPrefix(r.DatabaseURL, "postgres://") || strings.HasPrefix(r.DatabaseURL, "postgresql://")
+}
+
+// database returns the URL of the rows.
+func (r rows) database() string {
+	if r.DatabaseURL != "" {
+		return r.DatabaseURL
+	}
+	return filepath.Join(r.DataDir, "polset.db")
+}
+
+// objectsURL returns the URL of the object storage.
+func (o objects) objectsURL(dataDir string) (string, error) {
+	if o.ObjectsURL != "" {
+		return o.ObjectsURL, nil
+	}
+	dir, err := filepath.Abs(filepath.Join(dataDir, "objects"))
+	if err != nil {
+		return "", fmt.Errorf("find the data directory: %w", err)
+	}
+	return (&url.URL{Scheme: "file", Path: dir}).String(), nil
+}
+
+// key returns the key of the secrets at rest. On a single node it is made at
+// the first start; several nodes share one, so it must be given.
+func (r rows) key(generate func() string) (string, error) {
+	if r.EncryptionKey != "" {
+		return r.EncryptionKey, nil
+	}
+	if r.postgres() {
+		return "", errors.New("POLSET_ENCRYPTION_KEY is required with PostgreSQL: all nodes share it")
+	}
+	file := filepath.Join(r.DataDir, "encryption.key")
+	b, err := os.ReadFile(file) //nolint:gosec // the operator's own path
+	if err == nil {
+		return strings.TrimSpace(string(b)), nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("read the encryption key: %w", err)
+	}
+	key := generate()
+	return key, writeOnce(file, key)
+}
+
+// writeOnce writes a secret that must survive whatever follows: sealed rows
+// are worthless without it. Of two processes that start at once one wins, and
+// the other must read the winner's.
+func writeOnce(file, secret string) (err error) {
+	tmp, err := os.CreateTemp(filepath.Dir(file), ".key-*") // 0600
+	if err != nil {
+		return fmt.Errorf("write the encryption key: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.Remove(tmp.Name())) }()
+	if _, err := tmp.WriteString(secret + "\n"); err != nil {
+		return errors.Join(fmt.Errorf("write the encryption key: %w", err), tmp.Close())
+	}
+	if err := errors.Join(tmp.Sync(), tmp.Close()); err != nil {
+		return fmt.Errorf("write the encryption key: %w", err)
+	}
+	if err := os.Link(tmp.Name(), file); err != nil {
+		return fmt.Errorf("write the encryption key: %w", err)
+	}
+	dir, err := os.Open(filepath.Dir(file))
+	if err != nil {
+		return fmt.Errorf("write the encryption key: %w", err)
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// logger writes to standard error.
+func (r rows) logger() (*zap.Logger, error) {
+	level, err := zapcore.ParseLevel(r.LogLevel)
+	if err != nil {
+		return nil, fmt.Errorf("POLSET_LOG_LEVEL: %w", err)
+	}
+	encoder := zap.NewProductionEncoderConfig()
+	encoder.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+	encoder.EncodeDuration = zapcore.StringDurationEncoder
+	c := zap.Config{
+		Level: zap.NewAtomicLevelAt(level), Encoding: "json", EncoderConfig: encoder,
+		OutputPaths: []string{"stderr"}, ErrorOutputPaths: []string{"stderr"},
+		DisableCaller: true, DisableStacktrace: true,
+	}
+	if r.LogFormat == "console" || r.LogFormat == "auto" && term.IsTerminal(int(os.Stderr.Fd())) {
+		c.Encoding = "console"
+		c.EncoderConfig.EncodeLevel = zapcore.CapitalColorLevelEncoder
+		c.EncoderConfig.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
+	}
+	return c.Build()
+}

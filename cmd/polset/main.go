@@ -1,0 +1,62 @@
+// Command polset is the self-hosted home of Terraform policy sets. It wires
+// the rooms together, one file a subcommand.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// commands is the command line: every option is a flag and an environment
+// variable.
+type commands struct {
+	Serve   serveCommand   `cmd:"" help:"Serve the webhooks and the API, and ingest what arrives."`
+	Token   tokenCommands  `cmd:"" help:"Manage API tokens."`
+	Audit   auditCommands  `cmd:"" help:"Check the audit chains."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+func main() {
+	keepPrivate()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// run is main with an exit code: 0 when all went well, 1 when a command
+// failed or found something wrong, 2 when it was not understood.
+func run(ctx context.Context, args []string) int {
+	var c commands
+	code := -1
+	parser, err := kong.New(&c,
+		kong.Name("polset"),
+		kong.Description("The open, self-hosted home of Terraform policy sets."),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.Exit(func(n int) { code = n }),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "polset:", err)
+		return 2
+	}
+	parsed, err := parser.Parse(args)
+	if code >= 0 { // help was asked for
+		return code
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "polset:", err)
+		return 2
+	}
+	if err := parsed.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "polset:", err)
+		return 1
+	}
+	return 0
+}

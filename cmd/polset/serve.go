@@ -1,0 +1,313 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.uber.org/zap"
+
+	"github.com/polset/polset"
+	"github.com/polset/polset/api"
+	"github.com/polset/polset/archive"
+	"github.com/polset/polset/ingest"
+	"github.com/polset/polset/ingest/source"
+	"github.com/polset/polset/store"
+	"github.com/polset/polset/store/object"
+	"github.com/polset/polset/store/queue"
+	"github.com/polset/polset/webhook"
+)
+
+// How long the parts of a graceful stop may take. Work that is interrupted
+// gives its lease back and goes on at the next start.
+const (
+	drainTimeout = 10 * time.Second
+	stopTimeout  = 15 * time.Second
+)
+
+type serveCommand struct {
+	config `embed:""`
+}
+
+// Run serves until the context ends.
+func (s *serveCommand) Run(ctx context.Context) error {
+	if err := s.check(); err != nil {
+		return err
+	}
+	logger, err := s.logger()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = logger.Sync() }() // standard error cannot always be synced
+
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.Listen)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", s.Listen, err)
+	}
+	s.completePublicURL(listener.Addr())
+	n, err := newNode(ctx, s.config, logger)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	err = n.serve(ctx, listener)
+	return errors.Join(err, n.close())
+}
+
+// A node is one running polset: every room, wired.
+type node struct {
+	config
+	log    *zap.Logger
+	store  *store.Store
+	git    *source.Git
+	worker *ingest.Worker
+	echo   *echo.Echo
+	tls    *tls.Config
+}
+
+// newNode opens and connects everything, but starts nothing.
+func newNode(ctx context.Context, c config, log *zap.Logger) (_ *node, err error) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	n := &node{config: c, log: log}
+	if n.tls, err = tlsConfig(c.TLSCert, c.TLSKey); err != nil {
+		return nil, err
+	}
+	var key store.Key
+	if n.store, key, err = c.openStore(ctx, log, store.Config{Exclusive: true, Registerer: registry}); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.close())
+		}
+	}()
+	bucket, err := c.openObjects(ctx, c.DataDir, log)
+	if err != nil {
+		return nil, err
+	}
+	if n.git, err = c.newSource(log, registry); err != nil {
+		return nil, err
+	}
+	if n.worker, err = c.newWorker(n, bucket, log, registry); err != nil {
+		return nil, err
+	}
+	n.echo = newEcho(log, registry)
+	registerHealth(n.echo, registry, log,
+		dependency{"database", n.store.Ping}, dependency{"objects", bucket.Check})
+	if err := c.registerWebhooks(n, log, registry); err != nil {
+		return nil, err
+	}
+	face, err := api.New(api.Config{
+		Organizations: n.store, Connections: n.store, PolicySets: n.store, Versions: n.store,
+		Tokens: n.store, Audit: n.store, Heads: n.git, Objects: bucket,
+		PublicURL: c.PublicURL, LinkKey: key.Derive("object links"),
+		BootstrapToken: polset.NewSecret(c.BootstrapToken),
+		GitHubURL:      c.GitHubURL, GitHubAPIURL: c.GitHubAPIURL,
+		Logger: log.Named("api"), Registerer: registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	face.Register(n.echo)
+	return n, nil
+}
+
+// openStore opens the rows, and with them the key of the secrets at rest.
+func (r rows) openStore(ctx context.Context, log *zap.Logger, c store.Config) (*store.Store, store.Key, error) {
+	var none store.Key
+	if err := os.MkdirAll(r.DataDir, 0o700); err != nil {
+		return nil, none, fmt.Errorf("make POLSET_DATA_DIR: %w", err)
+	}
+	text, err := r.key(store.NewKey)
+	if err != nil {
+		return nil, none, err
+	}
+	key, err := store.ParseKey(text)
+	if err != nil {
+		return nil, none, fmt.Errorf("POLSET_ENCRYPTION_KEY: %w", err)
+	}
+	c.URL, c.Key, c.Logger = r.database(), key, log.Named("store")
+	s, err := store.Open(ctx, c)
+	if err != nil {
+		return nil, none, err
+	}
+	return s, key, nil
+}
+
+func (o objects) openObjects(ctx context.Context, dataDir string, log *zap.Logger) (object.Bucket, error) {
+	url, err := o.objectsURL(dataDir)
+	if err != nil {
+		return nil, err
+	}
+	return object.Open(ctx, url, object.Config{Logger: log.Named("object")})
+}
+
+func (c config) limits() archive.Limits {
+	return archive.Limits{Bytes: c.MaxArchiveBytes, Files: c.MaxArchiveFiles, FileBytes: c.MaxFileBytes}
+}
+
+func (c config) newSource(log *zap.Logger, registry prometheus.Registerer) (*source.Git, error) {
+	return source.New(source.Config{
+		GitHubURL: c.GitHubURL, AllowPrivate: c.AllowPrivate, SubmoduleHosts: c.SubmoduleHosts,
+		Limits:         source.Limits{Bytes: c.MaxArchiveBytes, Files: c.MaxArchiveFiles, FileBytes: c.MaxFileBytes},
+		ConnectTimeout: c.ConnectTimeout, IdleTimeout: c.IdleTimeout, Timeout: c.FetchTimeout,
+		Logger: log.Named("source"), Registerer: registry,
+	})
+}
+
+func (c config) newWorker(n *node, objects ingest.Objects, log *zap.Logger, registry prometheus.Registerer) (*ingest.Worker, error) {
+	spool := filepath.Join(c.DataDir, "spool")
+	if err := clearSpool(spool); err != nil {
+		return nil, err
+	}
+	return ingest.New(ingest.Config{
+		Ledger: n.store, Versions: n.store, Branches: n.store,
+		Source: snapshots{n.git}, Objects: objects,
+		Limits: c.limits(), SpoolDir: spool,
+		Lease: c.Lease, MaxAttempts: c.MaxAttempts, RetryBase: c.RetryBase,
+		FetchTimeout: c.FetchTimeout, ValidateTimeout: c.ValidateTimeout, StoreTimeout: c.StoreTimeout,
+		Logger: log.Named("ingest"), Registerer: registry,
+	})
+}
+
+func (c config) registerWebhooks(n *node, log *zap.Logger, registry prometheus.Registerer) error {
+	secrets, err := webhook.ParseSecrets(c.GitHubWebhookSecret)
+	if err != nil {
+		return fmt.Errorf("POLSET_GITHUB_WEBHOOK_SECRET: %w", err)
+	}
+	if len(secrets) == 0 {
+		log.Warn("POLSET_GITHUB_WEBHOOK_SECRET is not set: /webhooks/github answers 503")
+	}
+	receiver, err := webhook.New(webhook.Config{
+		Recorder: n.store, Secrets: secrets, HTTPURLs: []string{"https://github.com", c.GitHubURL},
+		Logger: log.Named("webhook"), Registerer: registry,
+	})
+	if err != nil {
+		return err
+	}
+	receiver.Register(n.echo)
+	return nil
+}
+
+// clearSpool makes the spool directory, and removes what a crash left in it.
+// Nodes do not share a data directory.
+func clearSpool(dir string) error {
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("clear the spool directory: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the spool directory: %w", err)
+	}
+	return nil
+}
+
+// snapshots is the source as ingest knows it.
+type snapshots struct{ *source.Git }
+
+// Open implements ingest.Source.
+func (s snapshots) Open(ctx context.Context, remote polset.Remote, commit, branch string) (ingest.Snapshot, error) {
+	snapshot, err := s.Git.Open(ctx, remote, commit, source.OnBranch(branch))
+	if err != nil {
+		return nil, err // not a typed nil
+	}
+	return snapshot, nil
+}
+
+// serve runs the node until the context ends or the listener fails, and stops
+// in the order in which work flows: no new requests, then no new work.
+func (n *node) serve(ctx context.Context, listener net.Listener) error {
+	scheme := "http"
+	if n.tls != nil {
+		listener, scheme = tls.NewListener(listener, n.tls), "https"
+	}
+	jobs := n.store.Queue()
+	err := jobs.Start(ctx, n.Workers, func(ctx context.Context, j queue.Job) error {
+		return n.worker.Work(ctx, j.Repository, j.Commit)
+	})
+	if err != nil {
+		return errors.Join(fmt.Errorf("start the queue: %w", err), listener.Close())
+	}
+	swept := make(chan struct{})
+	sweeping, stopSweeping := context.WithCancel(ctx)
+	go func() {
+		defer close(swept)
+		n.sweep(sweeping)
+	}()
+
+	server := &http.Server{
+		Handler:           n.echo,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       time.Minute,
+		WriteTimeout:      5 * time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          zap.NewStdLog(n.log.Named("http")),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	fmt.Fprintf(os.Stderr, "listening on %s://%s\n", scheme, listener.Addr())
+
+	select {
+	case err = <-failed:
+		err = fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+		n.log.Info("stopping")
+	}
+	stopSweeping()
+	draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	if e := server.Shutdown(draining); e != nil {
+		n.log.Warn("requests cut off", zap.Error(e))
+		err = errors.Join(err, server.Close())
+	}
+	<-swept
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if e := jobs.Stop(stopping); e != nil {
+		n.log.Warn("queue stopped late", zap.Error(e))
+	}
+	n.log.Info("stopped")
+	return err
+}
+
+// sweep looks for unfinished work at start and from then on periodically.
+func (n *node) sweep(ctx context.Context) {
+	tick := time.NewTicker(n.SweepInterval)
+	defer tick.Stop()
+	for {
+		switch found, err := n.store.Sweep(ctx); {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			n.log.Warn("sweep", zap.Error(err))
+		case found > 0:
+			n.log.Info("unfinished work found", zap.Int("ingestions", found))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// close releases what newNode opened.
+func (n *node) close() error {
+	if n.git != nil {
+		n.git.Close()
+	}
+	if n.store != nil {
+		return n.store.Close()
+	}
+	return nil
+}

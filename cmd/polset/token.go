@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/polset/polset"
+	"github.com/polset/polset/store"
+)
+
+type tokenCommands struct {
+	Create tokenCreateCommand `cmd:"" help:"Create an API token and print its secret, once."`
+}
+
+type tokenCreateCommand struct {
+	rows `embed:""`
+
+	Organization string        `placeholder:"NAME" help:"The organization that the token is for."`
+	SiteAdmin    bool          `help:"Make a site-admin token, which may do everything."`
+	Permission   []string      `enum:"read,manage-policies,manage-policy-overrides" default:"read" help:"What the token may do: read, manage-policies, manage-policy-overrides (${default})."`
+	Description  string        `placeholder:"TEXT" help:"What the token is for."`
+	ExpiresIn    time.Duration `placeholder:"DURATION" help:"How long the token is valid, such as 720h. Default: for ever."`
+}
+
+// Run prints the secret to standard output and everything else to standard error.
+func (t *tokenCreateCommand) Run(ctx context.Context) (err error) {
+	if (t.Organization == "") == !t.SiteAdmin {
+		return errors.New("give --organization, or --site-admin")
+	}
+	if t.ExpiresIn < 0 {
+		return errors.New("--expires-in must not be negative")
+	}
+	log, err := t.logger()
+	if err != nil {
+		return err
+	}
+	s, _, err := t.openStore(ctx, log, store.Config{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+
+	by := polset.Principal{Actor: "cli"}
+	token := polset.Token{Description: t.Description}
+	if t.Organization != "" {
+		org, err := s.Organization(ctx, by, t.Organization)
+		if err != nil {
+			return fmt.Errorf("organization %q: %w", t.Organization, err)
+		}
+		token.OrganizationID, token.Organization = org.ID, org.Name
+		for _, p := range t.Permission {
+			token.Permissions = append(token.Permissions, polset.Permission(p))
+		}
+	}
+	if t.ExpiresIn > 0 {
+		token.ExpiresAt = time.Now().Add(t.ExpiresIn)
+	}
+	token, secret, err := s.CreateToken(ctx, by, token)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "token %s created; its secret is not shown again:\n", token.ID)
+	_, err = fmt.Println(secret.Reveal())
+	return err
+}
