@@ -1,0 +1,83 @@
+# polset: the open, self-hosted home of Terraform policy sets.
+# `make help` lists what there is to make.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+GOBIN := $(shell go env GOPATH)/bin
+export PATH := $(GOBIN):$(PATH)
+export CGO_ENABLED ?= 1
+
+GOLANGCI_LINT_VERSION := v2.15.0
+GOFUMPT_VERSION := v0.12.0
+SQLC_VERSION := v1.31.1
+VERSITYGW_VERSION := v1.8.0
+
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+SERVICES := go run ./internal/polsettest/services
+
+.PHONY: help
+help: ## List the targets.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+.PHONY: build
+build: ## Build bin/polset.
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/polset ./cmd/polset
+
+.PHONY: demo
+demo: build ## Watch a push become a ready version, on a real local git server.
+	@go run ./internal/polsettest/demo -polset bin/polset
+
+.PHONY: test
+test: test-deps ## Run all tests on real parts, under the race detector.
+	$(SERVICES) -- go test -race -timeout 20m ./...
+
+.PHONY: test-deps
+test-deps: postgres $(GOBIN)/versitygw ## Install what the tests need: PostgreSQL and an S3 server.
+
+.PHONY: postgres
+postgres:
+	@if ! command -v git >/dev/null || ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && ! command -v initdb >/dev/null; then \
+		$(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends git postgresql; \
+	fi
+
+$(GOBIN)/versitygw:
+	CGO_ENABLED=0 go install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW_VERSION)
+
+.PHONY: check
+check: fmt-check vet lint rooms ## Check format, vet, lint and the import rules.
+
+.PHONY: fmt
+fmt: $(GOBIN)/gofumpt ## Format the code.
+	gofumpt -w $$(git ls-files '*.go' | grep -v '^store/internal/rows/')
+
+.PHONY: fmt-check
+fmt-check: $(GOBIN)/gofumpt
+	@changed=$$(gofumpt -l $$(git ls-files '*.go' | grep -v '^store/internal/rows/')); \
+	if [ -n "$$changed" ]; then echo "make fmt would change:"; echo "$$changed"; exit 1; fi
+
+$(GOBIN)/gofumpt:
+	go install mvdan.cc/gofumpt@$(GOFUMPT_VERSION)
+
+.PHONY: vet
+vet:
+	go vet ./...
+
+.PHONY: lint
+lint: $(GOBIN)/golangci-lint
+	golangci-lint run ./...
+
+$(GOBIN)/golangci-lint:
+	go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+
+.PHONY: rooms
+rooms: ## Check who imports whom.
+	go test -count=1 -run 'TestRooms' .
+
+.PHONY: generate
+generate: ## Generate the SQL code again (builds sqlc; takes minutes the first time).
+	go run github.com/sqlc-dev/sqlc/cmd/sqlc@$(SQLC_VERSION) generate -f store/sqlc.yaml
+
+.PHONY: bench
+bench: build test-deps ## Measure fetches, ingests and webhook answers against what others do, as ratios.
+	$(SERVICES) -durable -- go run ./internal/polsettest/bench
