@@ -28,6 +28,8 @@ type dirBucket struct {
 	log  *zap.Logger
 	// create makes a new file; tests give disks that fail.
 	create func(root *os.Root, name string) (spool, error)
+
+	durable durable
 }
 
 // A spool is a file that is being written.
@@ -67,6 +69,11 @@ func (b *dirBucket) Put(ctx context.Context, key string, size int64, r io.ReadSe
 	if err := checkKey(key); err != nil {
 		return err
 	}
+	unlock, err := b.durable.lock(ctx, key)
+	if err != nil {
+		return fmt.Errorf("put object: %w", err)
+	}
+	defer unlock()
 	there, err := b.holds(ctx, key, size)
 	switch {
 	case err != nil:
@@ -79,9 +86,9 @@ func (b *dirBucket) Put(ctx context.Context, key string, size int64, r io.ReadSe
 	if err != nil {
 		return fmt.Errorf("put object: %w", err)
 	}
-	// Even of an object that was there: whoever renamed it may not have come to
-	// this yet.
-	if err := errors.Join(b.sync(shard(key)), b.sync(".")); err != nil {
+	// Even of an object that was there: the process that renamed it may have
+	// crashed before it came to this.
+	if err := b.syncBoth(key); err != nil {
 		return fmt.Errorf("put object %s: %w", key, err)
 	}
 	return nil
@@ -132,6 +139,7 @@ func (b *dirBucket) write(ctx context.Context, key string, size int64, r io.Read
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
+	b.durable.forget(key)
 	return b.root.Rename(tmp, objectName(key))
 }
 

@@ -2,6 +2,7 @@ package object
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -169,6 +171,11 @@ func TestDirectorySyncsNames(t *testing.T) {
 	if err := b.Put(t.Context(), key, int64(len(data)), bytes.NewReader(data)); err != nil {
 		t.Fatal(err)
 	}
+	// Another process cannot know what the first one came to.
+	other, err := Open(t.Context(), "file://"+dir, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	// Sync opens the directory, which no longer works once it is renamed away
 	// between the look at the object and the sync: by the reader, here.
 	r := &onRead{Reader: bytes.NewReader(data), do: func() {
@@ -176,8 +183,72 @@ func TestDirectorySyncsNames(t *testing.T) {
 			t.Error(err)
 		}
 	}}
-	if err := b.Put(t.Context(), key, int64(len(data)), r); !errors.Is(err, fs.ErrNotExist) {
+	if err := other.Put(t.Context(), key, int64(len(data)), r); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("put did not try to sync the directory: %v", err)
+	}
+}
+
+// What this process has made durable costs no second sync, until it is written
+// again.
+func TestDirectorySyncsOnce(t *testing.T) {
+	b, dir := newDir(t)
+	key, data := sample()
+	put := func(do func()) error {
+		return b.Put(t.Context(), key, int64(len(data)), &onRead{Reader: bytes.NewReader(data), do: do})
+	}
+	if err := put(nil); err != nil {
+		t.Fatal(err)
+	}
+	away, back := filepath.Join(dir, "away"), filepath.Join(dir, key[:2])
+	hide := func() {
+		if err := os.Rename(back, away); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := put(hide); err != nil {
+		t.Errorf("put synced again: %v", err)
+	}
+	if err := errors.Join(os.Rename(away, back), os.Remove(filepath.Join(back, key))); err != nil {
+		t.Fatal(err)
+	}
+	var again int
+	create := b.create
+	b.create = func(root *os.Root, name string) (spool, error) {
+		again++
+		return create(root, name)
+	}
+	if err := put(nil); err != nil || again != 1 || b.durable.synced[key] != true {
+		t.Errorf("put of a lost object: %v, %d files", err, again)
+	}
+}
+
+// Of two puts of a key at once, the second waits and finds the object there.
+func TestDirectoryWritesOnce(t *testing.T) {
+	b, _ := newDir(t)
+	key, data := sample()
+	var files atomic.Int32
+	writing, release := make(chan struct{}), make(chan struct{})
+	create := b.create
+	b.create = func(root *os.Root, name string) (spool, error) {
+		if files.Add(1) == 1 {
+			close(writing)
+			<-release
+		}
+		return create(root, name)
+	}
+	ended := make(chan error, 2)
+	put := func() { ended <- b.Put(t.Context(), key, int64(len(data)), bytes.NewReader(data)) }
+	go put()
+	<-writing
+	go put()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := b.Put(ctx, key, int64(len(data)), bytes.NewReader(data)); !errors.Is(err, context.Canceled) {
+		t.Errorf("a put that waits does not end with its context: %v", err)
+	}
+	close(release)
+	if err := errors.Join(<-ended, <-ended); err != nil || files.Load() != 1 {
+		t.Errorf("two puts: %v, %d files", err, files.Load())
 	}
 }
 
