@@ -60,6 +60,9 @@ type Failure struct { //nolint:errname // a noun of the domain first, an error s
 	Retry bool
 	// RetryAfter is the wait that the other side asked for; 0 where it did not.
 	RetryAfter time.Duration
+	// Hung says that the attempt held a worker until a deadline, so that it
+	// is worth fewer attempts than a failure that came at once.
+	Hung bool
 	// Err is the cause, or nil.
 	Err error
 }

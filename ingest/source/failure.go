@@ -53,7 +53,9 @@ func (r *repository) remoteFailure(e *remoteError) error {
 	case e.inPack, strings.Contains(text, "corrupt"), strings.Contains(text, "pack-objects"), strings.Contains(text, "bad object"):
 		return r.corrupt("failed while it packed the objects", e)
 	case strings.Contains(text, "access denied"), strings.Contains(text, "repository not found"):
-		return r.authFailure(http.StatusNotFound, e)
+		f := r.authFailure(http.StatusNotFound, e)
+		f.Message = fmt.Sprintf("The git server hides %s: check the name, and that the token of the connection may read it.", r.remote.shown)
+		return f
 	}
 	return &refusal{
 		filter:  strings.Contains(text, "filter"),
@@ -80,6 +82,12 @@ func (r *repository) unusable(what string, after time.Duration, err error) *pols
 		RetryAfter: after,
 		Err:        err,
 	}
+}
+
+// hung marks a failure that took all the time that it was given.
+func hung(f *polset.Failure) *polset.Failure {
+	f.Hung = true
+	return f
 }
 
 func (r *repository) authFailure(status int, err error) *polset.Failure {
@@ -131,9 +139,9 @@ func (r *repository) streamFailure(ctx context.Context, err error) error {
 	case errors.As(err, &refused), errors.As(err, &known), errors.As(err, &large):
 		return err
 	case errors.Is(cause, errStalled):
-		return r.unusable("its answer stalled", 0, cause)
+		return hung(r.unusable("its answer stalled", 0, cause))
 	case errors.Is(cause, errDeadline), errors.Is(cause, context.DeadlineExceeded):
-		return r.unusable("the time limit was reached", 0, cause)
+		return hung(r.unusable("the time limit was reached", 0, cause))
 	case errors.Is(cause, context.Canceled):
 		return fmt.Errorf("talk to %s: %w", r.remote.shown, cause)
 	case errors.As(err, &forbidden):

@@ -138,10 +138,10 @@ func (b *builder) build(ctx context.Context, at string, tree plumbing.Hash, outs
 func (b *builder) directory(r *repository, tree plumbing.Hash, full, at string, links *[]link) (*node, error) {
 	l := b.snapshot.git.limits
 	if b.directories++; b.directories > l.Files {
-		return nil, r.limitFailure(nil, "%s has more than %d directories, the limit.", upper(b.of), l.Files)
+		return nil, r.limitFailure(nil, "%s has more than %d directories, the limit that POLSET_MAX_ARCHIVE_FILES sets.", upper(b.of), l.Files)
 	}
 	if full != "" && strings.Count(full, "/")+1 > l.Depth {
-		return nil, r.limitFailure(nil, "%s has directories that are more than %d deep, the limit.", upper(b.of), l.Depth)
+		return nil, r.limitFailure(nil, "%s has directories that are more than %d deep, the limit on depth.", upper(b.of), l.Depth)
 	}
 	entries, err := r.tree(tree, full)
 	if err != nil {
@@ -169,7 +169,7 @@ func (b *builder) entry(r *repository, e entry, full, at string, links *[]link) 
 		return b.directory(r, e.id, full, at, links)
 	case modeSubmodule:
 		if l := b.snapshot.git.limits; b.directories >= l.Files {
-			return nil, r.limitFailure(nil, "%s has more than %d directories, the limit.", upper(b.of), l.Files)
+			return nil, r.limitFailure(nil, "%s has more than %d directories, the limit that POLSET_MAX_ARCHIVE_FILES sets.", upper(b.of), l.Files)
 		}
 		b.directories++
 		n := &node{mode: modeDirectory, id: e.id}
@@ -185,15 +185,15 @@ func (b *builder) file(r *repository, e entry, full string) (*node, error) {
 	data, ok := r.objects.get(e.id, plumbing.BlobObject)
 	switch {
 	case !ok && r.oversize > 0:
-		return nil, r.limitFailure(nil, "The file %s is larger than %s, the limit for one file.", quote(full), size(l.FileBytes))
+		return nil, r.limitFailure(nil, "The file %s is larger than %s, the limit for one file that POLSET_MAX_FILE_BYTES sets.", quote(full), size(l.FileBytes))
 	case !ok:
 		return nil, r.corrupt("left out the file "+quote(full), errors.New("missing blob "+e.id.String()))
 	}
 	if b.files++; b.files > l.Files {
-		return nil, r.limitFailure(nil, "%s has more than %d files, the limit.", upper(b.of), l.Files)
+		return nil, r.limitFailure(nil, "%s has more than %d files, the limit that POLSET_MAX_ARCHIVE_FILES sets.", upper(b.of), l.Files)
 	}
 	if b.bytes += int64(len(data)); b.bytes > l.Bytes {
-		return nil, r.limitFailure(nil, "%s has files of more than %s together, the limit.", upper(b.of), size(l.Bytes))
+		return nil, r.limitFailure(nil, "%s has files of more than %s together, the limit that POLSET_MAX_ARCHIVE_BYTES sets.", upper(b.of), size(l.Bytes))
 	}
 	return &node{mode: e.mode, id: e.id, data: data}, nil
 }

@@ -114,7 +114,7 @@ func TestPaths(t *testing.T) {
 		{"case 43 policies-path leads through a file", "dir/file/x", polset.ClassPathNotDirectory, []string{"dir/file ", "a file"}},
 		{"case 43 policies-path is a submodule", "sub", polset.ClassPathNotDirectory, []string{"sub", "a submodule"}},
 		{"case 45 policies-path is missing", "nowhere", polset.ClassPathNotFound, []string{"nowhere", commit, "acme/policies"}},
-		{"case 45 a directory on the way is missing", "dir/x/y", polset.ClassPathNotFound, []string{"dir/x "}},
+		{"case 45 a directory on the way is missing", "dir/x/y", polset.ClassPathNotFound, []string{"dir/x/y "}},
 		{"case 44 policies-path climbs", "../dir", polset.ClassPathNotFound, nil},
 		{"case 44 policies-path holds NUL", "dir\x00", polset.ClassPathNotFound, nil},
 	} {

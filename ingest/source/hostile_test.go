@@ -189,7 +189,7 @@ func TestEndless(t *testing.T) {
 		{"case 53 endless sideband", polsettest.When(polsettest.IsFetch, polsettest.EndlessSideband()), polset.ClassLimit, false},
 		{"case 53 endless error body", polsettest.When(polsettest.IsFetch, polsettest.Endless(500)), polset.ClassTimeout, true},
 		{"case 53 endless refusal", polsettest.When(polsettest.IsFetch, polsettest.Endless(404)), polset.ClassAuth, false},
-		{"case 52 endless pack of a bogus count", polsettest.When(polsettest.IsFetch, polsettest.EndlessPack()), polset.ClassLimit, false},
+		{"case 52 endless pack of a bogus count", polsettest.When(polsettest.IsFetch, polsettest.EndlessPack()), polset.ClassGitCorrupt, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			server := polsettest.NewGit(t)

@@ -90,10 +90,17 @@ func readPack(r io.Reader, limits packLimits) (found objects, oversize int, err 
 	return p.found, p.oversize, nil
 }
 
+// maxPackCount is more objects than any pack that git makes has: a greater
+// number is no limit exceeded, but nonsense.
+const maxPackCount = 1 << 30
+
 func (p *packReader) read() error {
 	_, count, err := p.scanner.Header()
 	if err != nil {
 		return fmt.Errorf("read header: %w", err)
+	}
+	if count > maxPackCount {
+		return fmt.Errorf("the header claims %d objects", count)
 	}
 	if int64(count) > int64(p.limits.objects) {
 		return &packTooLargeError{limitObjects}

@@ -186,7 +186,8 @@ func TestReadHostilePack(t *testing.T) {
 		pack *testPack
 		want any // errPack, or a limit
 	}{
-		{"case 52 count is bogus", counting(math.MaxUint32, header), limitObjects},
+		{"case 52 count is bogus", counting(math.MaxUint32, header), errPack},
+		{"case 51 count is over the limit", counting(1<<29, header), limitObjects},
 		{"case 52 count is too high", counting(2, header), errPack},
 		{"case 52 count is too low", counting(1, header, header), errPack},
 		{"case 52 count is 0 and there is more", counting(0, header), errPack},

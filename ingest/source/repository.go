@@ -236,13 +236,13 @@ func (r *repository) tooLarge(e *packTooLargeError, p plan, of string) error {
 		if p.filter {
 			n = min(n, 2*l.Files+16)
 		}
-		return r.limitFailure(e, "Too much to fetch: %s has more than %d files and directories, the limit.", of, n)
+		return r.limitFailure(e, "Too much to fetch: %s has more than %d files and directories, the limit that POLSET_MAX_ARCHIVE_FILES sets.", of, n)
 	case limitFile:
-		return r.limitFailure(e, "Too much to fetch: %s has files that are larger than %s, the limit for one file.", of, size(l.FileBytes))
+		return r.limitFailure(e, "Too much to fetch: %s has files that are larger than %s, the limit for one file that POLSET_MAX_FILE_BYTES sets.", of, size(l.FileBytes))
 	case limitMeta:
-		return r.limitFailure(e, "Too much to fetch: %s has a commit or a directory whose listing is larger than %s, the limit.", of, size(maxMeta))
+		return r.limitFailure(e, "Too much to fetch: %s has a commit or a directory whose listing is larger than %s, the limit on one listing.", of, size(maxMeta))
 	}
-	return r.limitFailure(e, "Too much to fetch: %s has more than %s, the limit.", of, size(l.Bytes))
+	return r.limitFailure(e, "Too much to fetch: %s has more than %s, the limit that POLSET_MAX_ARCHIVE_BYTES sets.", of, size(l.Bytes))
 }
 
 // commitTree returns the root tree of the commit, which was obtained.

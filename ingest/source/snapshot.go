@@ -193,7 +193,7 @@ func (s *Snapshot) subtree(found map[string]entry, at string) (string, error) {
 		switch {
 		case !ok:
 			return "", polset.Fail(polset.ClassPathNotFound,
-				"The path %s does not exist in %s at %s; create it, or change policies-path.", quote(dir), s.top.remote.shown, s.top.commit)
+				"The path %s does not exist in %s at %s; create it, or change policies-path.", quote(at), s.top.remote.shown, s.top.commit)
 		case e.mode != modeDirectory:
 			return "", polset.Fail(polset.ClassPathNotDirectory,
 				"The path %s of %s at %s is %s, not a directory; change policies-path.", quote(dir), s.top.remote.shown, s.top.commit, kindOf(e.mode))
