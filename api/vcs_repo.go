@@ -155,9 +155,10 @@ func validIdentifier(s string) bool {
 	return identifierForm.MatchString(s) && name != "." && name != ".." && !strings.HasSuffix(name, ".git")
 }
 
-// validBranch applies the rules of git check-ref-format --branch.
+// validBranch applies the rules of git check-ref-format --branch, and refuses
+// the full name of a ref: who writes refs/heads/main means main.
 func validBranch(s string) bool {
-	if len(s) > 255 || s == "@" || strings.HasPrefix(s, "-") || strings.HasSuffix(s, ".") ||
+	if len(s) > 255 || s == "@" || strings.HasPrefix(s, "refs/") || strings.HasPrefix(s, "-") || strings.HasSuffix(s, ".") ||
 		strings.Contains(s, "..") || strings.Contains(s, "@{") {
 		return false
 	}
