@@ -82,9 +82,9 @@ type Batch struct {
 	Repository Repository
 	Remotes    map[string]Remote // by the ingestions' TokenID; a deleted connection has none
 	Claims     []Claim           // in the order of Sequence; empty when there is nothing to do
-	// At is the database's time of the claim, older than whatever the worker
-	// observes afterwards.
-	At time.Time
+	// Look numbers what the worker observes after this claim. It grows with
+	// every claim of the repository.
+	Look int64
 }
 
 // An Observation is a look at a branch through git.
@@ -94,7 +94,7 @@ type Observation struct {
 	Branch string
 	// Head is what was seen.
 	Head Head
-	// At is the database's time of the batch's claim: of two observations the
-	// later one counts, whichever arrives first.
-	At time.Time
+	// Look is the batch's: of two observations the one with the greater number
+	// counts, whichever arrives first. A number needs no clock.
+	Look int64
 }

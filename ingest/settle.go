@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"hash/fnv"
 	"runtime/debug"
 	"time"
 
@@ -19,13 +19,13 @@ const maxWait = time.Hour
 // rowTimeout bounds the last word on an ingestion once its context is over.
 const rowTimeout = 10 * time.Second
 
-// settleAll ends every claim of a group in the same way.
-func (w *Worker) settleAll(ctx context.Context, g group, err error) error {
+// settleAll ends tasks in the same way, and has them tried again at the same
+// time, so that one fetch serves them again.
+func (w *Worker) settleAll(tasks []task, err error) error {
+	now := time.Now()
 	var failed error
-	for _, c := range g.claims {
-		if e := w.settle(ctx, c, polset.Content{}, err); e != nil {
-			failed = e
-		}
+	for _, t := range tasks {
+		failed = errors.Join(failed, w.settleSince(now, t, polset.Content{}, err))
 	}
 	return failed
 }
@@ -34,28 +34,34 @@ func (w *Worker) settleAll(ctx context.Context, g group, err error) error {
 // is lost, another attempt where that may heal and attempts are left, and
 // otherwise an errored version. It returns an error only when the rows could
 // not be reached.
-func (w *Worker) settle(ctx context.Context, c polset.Claim, content polset.Content, err error) error {
-	if errors.Is(err, polset.ErrFenced) || errors.Is(context.Cause(ctx), polset.ErrFenced) {
-		w.Logger.Info("ingestion passed to another worker", w.facts(c)...)
+func (w *Worker) settle(t task, content polset.Content, err error) error {
+	return w.settleSince(time.Now(), t, content, err)
+}
+
+// settleSince is settle with the time from which a wait counts.
+func (w *Worker) settleSince(now time.Time, t task, content polset.Content, err error) error {
+	defer t.done()
+	if errors.Is(err, polset.ErrFenced) || errors.Is(context.Cause(t.ctx), polset.ErrFenced) {
+		w.Logger.Info("ingestion passed to another worker", w.facts(t)...)
 		return nil
 	}
 	f := polset.FailureOf(err)
-	log := w.Logger.With(w.facts(c)...).With(zap.String("class", string(f.Class)), zap.Error(err))
+	log := w.Logger.With(w.facts(t)...).With(zap.String("class", string(f.Class)), zap.Error(err))
 
 	// The rows must hear of it even though the server is stopping.
-	rows, cancel := context.WithTimeout(context.WithoutCancel(ctx), rowTimeout)
+	rows, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), rowTimeout)
 	defer cancel()
 	var moved error
 	switch {
-	case ctx.Err() != nil:
+	case t.ctx.Err() != nil:
 		log.Info("ingestion interrupted")
-		moved = w.Ledger.Release(rows, c.Lease, 0, "")
-	case f.Retry && c.Ingestion.Failures+1 < w.attempts(f.Class):
-		after := w.backoff(c.Ingestion.Failures, f.RetryAfter)
+		moved = w.Ledger.Release(rows, t.Lease, 0, "")
+	case f.Retry && t.Ingestion.Failures+1 < w.attempts(f):
+		after := w.backoff(t.Ingestion, f.RetryAfter)
 		log.Info("ingestion to be tried again", zap.Duration("after", after))
-		moved = w.Ledger.Release(rows, c.Lease, after, fmt.Sprintf("%s: %s", f.Class, f.Message))
+		moved = w.Ledger.Release(rows, t.Lease, max(0, after-time.Since(now)), fmt.Sprintf("%s: %s", f.Class, f.Message))
 	default:
-		moved = w.Versions.Fail(rows, c.Lease, f, content)
+		moved = w.Versions.Fail(rows, t.Lease, f, content)
 		if moved == nil {
 			log.Info("version errored")
 			w.outcomes.WithLabelValues(string(polset.IngestionFailed), string(f.Class)).Inc()
@@ -65,45 +71,48 @@ func (w *Worker) settle(ctx context.Context, c polset.Claim, content polset.Cont
 		return nil
 	}
 	if moved != nil {
-		return fmt.Errorf("settle ingestion %s: %w", c.Lease.IngestionID, moved)
+		return fmt.Errorf("settle ingestion %s: %w", t.Lease.IngestionID, moved)
 	}
 	return nil
 }
 
-// abandon gives claims back that were not begun.
-func (w *Worker) abandon(ctx context.Context, claims []polset.Claim) error {
-	rows, cancel := context.WithTimeout(context.WithoutCancel(ctx), rowTimeout)
-	defer cancel()
+// abandon gives tasks back that were not begun.
+func (w *Worker) abandon(tasks []task) error {
 	var failed error
-	for _, c := range claims {
-		if err := w.Ledger.Release(rows, c.Lease, 0, ""); err != nil && !errors.Is(err, polset.ErrFenced) {
-			failed = fmt.Errorf("release ingestion %s: %w", c.Lease.IngestionID, err)
+	for _, t := range tasks {
+		rows, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), rowTimeout)
+		if err := w.Ledger.Release(rows, t.Lease, 0, ""); err != nil && !errors.Is(err, polset.ErrFenced) {
+			failed = errors.Join(failed, fmt.Errorf("release ingestion %s: %w", t.Lease.IngestionID, err))
 		}
+		cancel()
+		t.done()
 	}
 	return failed
 }
 
-// attempts is how often a class of failure is tried. A server that hangs or
-// sends nonsense holds a worker each time, so it gets half.
-func (w *Worker) attempts(class polset.Class) int {
-	switch class {
-	case polset.ClassTimeout, polset.ClassGitCorrupt:
+// attempts is how often a failure is met. A server that hangs holds a worker
+// each time, and one that sends nonsense rarely thinks better of it: they get
+// half.
+func (w *Worker) attempts(f *polset.Failure) int {
+	if f.Hung || f.Class == polset.ClassGitCorrupt {
 		return max(1, w.MaxAttempts/2)
 	}
 	return w.MaxAttempts
 }
 
-// backoff doubles the wait with each failure, spread by a tenth so that the
-// sets of one outage do not come back as one, and honours a longer wait that
-// was asked for.
-func (w *Worker) backoff(failures int, asked time.Duration) time.Duration {
-	d := min(w.RetryBase<<min(failures, 12), maxWait)
-	d += time.Duration(rand.Int64N(int64(d)/10 + 1)) //nolint:gosec // spreading, not secrecy
+// backoff doubles the wait with each failure, and honours a longer wait that
+// was asked for. It is spread by a tenth, by commit: those of one outage do
+// not come back as one, but the policy sets of one commit do.
+func (w *Worker) backoff(i polset.Ingestion, asked time.Duration) time.Duration {
+	d := min(w.RetryBase<<min(i.Failures, 12), maxWait)
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(i.RepositoryID + i.Commit)) // a hash does not fail
+	d += time.Duration(float64(d) / 10 * float64(h.Sum32()) / (1 << 32))
 	return max(d, min(asked, maxWait))
 }
 
-// facts are the log fields that identify a claim.
-func (w *Worker) facts(c polset.Claim) []zap.Field {
+// facts are the log fields that identify a task.
+func (w *Worker) facts(c task) []zap.Field {
 	return []zap.Field{
 		zap.String("ingestion", c.Lease.IngestionID),
 		zap.Int64("lease", c.Lease.Number),

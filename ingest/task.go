@@ -18,49 +18,56 @@ import (
 	"github.com/polset/polset/policy"
 )
 
-// workClaim carries one ingestion to its outcome.
-func (w *Worker) workClaim(ctx context.Context, s Snapshot, c polset.Claim) (err error) {
+// workTask carries one ingestion to its outcome. It returns the failure that
+// it settled with, and an error when the rows could not be reached.
+func (w *Worker) workTask(s Snapshot, g *group, t task) (failure *polset.Failure, err error) {
 	start := time.Now()
-	content := contentOf(c)
+	content := contentOf(t.Claim)
+	settle := func(cause error) (*polset.Failure, error) {
+		return polset.FailureOf(cause), w.settle(t, content, cause)
+	}
 	defer func() {
 		// A bug in a parser must cost its own commit, not the server.
 		if p := recover(); p != nil {
-			err = w.settle(ctx, c, content, panicked(p))
+			failure, err = settle(panicked(p))
 		}
 	}()
 
-	content, err = w.resolveContent(ctx, s, content)
-	if err != nil {
-		return w.settle(ctx, c, contentOf(c), err)
+	if content, err = w.resolveContent(t.ctx, s, content); err != nil {
+		return settle(err)
 	}
-	if n := c.Newest; c.Ingestion.VersionID == "" && repeats(n, content) {
-		err := w.Branches.Unchanged(ctx, c.Lease, n.ID)
-		if err != nil {
-			return w.settle(ctx, c, content, err)
+	if n := t.Newest; t.Ingestion.VersionID == "" && repeats(n, content) {
+		w.lookAgain(t.ctx, g, t.Ingestion.Commit)
+		if err := w.Branches.Unchanged(t.ctx, t.Lease, n.ID); err != nil {
+			return settle(err)
 		}
+		t.done()
 		w.outcomes.WithLabelValues(string(polset.IngestionUnchanged), "").Inc()
-		w.Logger.Info("ingestion unchanged", append(w.facts(c),
+		w.Logger.Info("ingestion unchanged", append(w.facts(t),
 			zap.String("version", n.ID), zap.Duration("elapsed", time.Since(start)))...)
-		return nil
+		return nil, nil
 	}
 
-	version, err := w.Versions.Start(ctx, c.Lease, content)
+	version, err := w.Versions.Start(t.ctx, t.Lease, content)
 	if err != nil {
-		return w.settle(ctx, c, content, err)
+		return settle(err)
 	}
-	artifact, err := w.build(ctx, s, content)
+	artifact, err := w.build(t.ctx, s, content)
+	content = artifact.Content
 	if err != nil {
-		return w.settle(ctx, c, artifact.Content, err)
+		return settle(err)
 	}
-	if err := w.Versions.Finish(ctx, c.Lease, artifact); err != nil {
-		return w.settle(ctx, c, artifact.Content, err)
+	w.lookAgain(t.ctx, g, t.Ingestion.Commit)
+	if err := w.Versions.Finish(t.ctx, t.Lease, artifact); err != nil {
+		return settle(err)
 	}
+	t.done()
 	w.outcomes.WithLabelValues(string(polset.IngestionVersioned), "").Inc()
-	w.Logger.Info("version ready", append(w.facts(c),
+	w.Logger.Info("version ready", append(w.facts(t),
 		zap.String("version", version.ID), zap.String("digest", artifact.Digest),
 		zap.Int64("size", artifact.Size), zap.Int("files", artifact.Files),
 		zap.Duration("elapsed", time.Since(start)))...)
-	return nil
+	return nil, nil
 }
 
 // contentOf is what an ingestion asks for. The files outside policies-path
@@ -107,7 +114,11 @@ func (w *Worker) build(ctx context.Context, s Snapshot, content polset.Content) 
 	if err != nil {
 		return partial, err
 	}
-	set, err := policy.Read(files, content.Path, content.Kind)
+	var set *policy.Set
+	err = w.bounded(ctx, func(context.Context) (err error) {
+		set, err = policy.Read(files, content.Path, content.Kind)
+		return err
+	})
 	if err != nil {
 		return partial, err
 	}
@@ -124,7 +135,8 @@ func (w *Worker) build(ctx context.Context, s Snapshot, content polset.Content) 
 			return partial, err
 		}
 	}
-	if err := w.validate(ctx, set, files); err != nil {
+	err = w.bounded(ctx, func(ctx context.Context) error { return set.Validate(ctx, files) })
+	if err != nil {
 		return partial, err
 	}
 
@@ -158,9 +170,9 @@ func (w *Worker) fetch(ctx context.Context, s Snapshot, content polset.Content) 
 	return files, nil
 }
 
-// validate waits for the compiler no longer than the stage's deadline: it
-// cannot be interrupted everywhere, so it runs beside.
-func (w *Worker) validate(ctx context.Context, set *policy.Set, files fs.FS) error {
+// bounded waits for a parser or compiler no longer than the stage's deadline:
+// it cannot be interrupted everywhere, so it runs beside.
+func (w *Worker) bounded(ctx context.Context, parse func(context.Context) error) error {
 	defer w.timed("validate")()
 	stage, cancel := context.WithTimeout(ctx, w.ValidateTimeout)
 	defer cancel()
@@ -171,7 +183,7 @@ func (w *Worker) validate(ctx context.Context, set *policy.Set, files fs.FS) err
 				done <- panicked(p)
 			}
 		}()
-		done <- set.Validate(stage, files)
+		done <- parse(stage)
 	}()
 	var err error
 	select {
@@ -213,14 +225,19 @@ func (w *Worker) store(ctx context.Context, files fs.FS) (artifact polset.Artifa
 			w.Logger.Warn("remove spool file", zap.Error(e))
 		}
 	}()
+	stage, cancel := context.WithTimeout(ctx, w.StoreTimeout)
+	defer cancel()
 
 	stopped := w.timed("archive")
-	summary, err := archive.Write(ctx, spool, files, w.Limits)
+	summary, err := archive.Write(stage, spool, files, w.Limits)
 	stopped()
 	if err != nil {
 		var pathErr *fs.PathError
-		if errors.As(err, &pathErr) && pathErr.Path == spool.Name() {
+		switch {
+		case errors.As(err, &pathErr) && pathErr.Path == spool.Name():
 			return artifact, storageFailure("polset could not write its spool directory; its operator must make room.", err)
+		case ctx.Err() == nil && stage.Err() != nil:
+			return artifact, storageFailure(fmt.Sprintf("It took longer than %s to write the archive, the limit that POLSET_STORE_TIMEOUT sets.", w.StoreTimeout), err)
 		}
 		return artifact, fmt.Errorf("write archive: %w", err)
 	}
@@ -229,8 +246,6 @@ func (w *Worker) store(ctx context.Context, files fs.FS) (artifact polset.Artifa
 	}
 
 	defer w.timed("put")()
-	stage, cancel := context.WithTimeout(ctx, w.StoreTimeout)
-	defer cancel()
 	if err := w.Objects.Put(stage, summary.Digest, summary.Size, spool); err != nil {
 		return artifact, storageFailure("The object storage did not accept the archive; polset's log says why.", err)
 	}

@@ -85,10 +85,14 @@ func TestFailures(t *testing.T) {
 		attempts int
 	}{
 		{"the head, for good", func(r *repository) { r.headErr = permanent }, polset.ClassAuth, 1},
-		{"the head, for a while", func(r *repository) { r.headErr = errPassing }, polset.ClassTimeout, 3},
+		{"the head, for a while", func(r *repository) { r.headErr = errPassing }, polset.ClassTimeout, 6},
+		{"case 54 a server that hangs", func(r *repository) { r.headErr = errHung }, polset.ClassTimeout, 3},
+		{"case 55 a corrupt pack", func(r *repository) {
+			r.fetchErr = &polset.Failure{Class: polset.ClassGitCorrupt, Message: "Nonsense.", Retry: true}
+		}, polset.ClassGitCorrupt, 3},
 		{"the commit, for good", func(r *repository) { r.openErr = permanent }, polset.ClassAuth, 1},
-		{"the trees", func(r *repository) { r.resolveErr = errPassing }, polset.ClassTimeout, 3},
-		{"the blobs", func(r *repository) { r.fetchErr = errPassing }, polset.ClassTimeout, 3},
+		{"the trees", func(r *repository) { r.resolveErr = errPassing }, polset.ClassTimeout, 6},
+		{"the blobs", func(r *repository) { r.fetchErr = errPassing }, polset.ClassTimeout, 6},
 		{"case 57 the commit is nowhere", func(r *repository) {
 			r.openErr = &polset.Failure{Class: polset.ClassCommitNotFound, Message: "Not there.", Retry: true}
 		}, polset.ClassCommitNotFound, 6},
@@ -313,5 +317,145 @@ func TestStageDeadlines(t *testing.T) {
 	w.follow(polset.Head{Branch: "main", Commit: commitA})
 	if _, _, v := w.until(commitA); v.Error != polset.ClassTimeout || !strings.Contains(v.ErrorMessage, "10ms") {
 		t.Errorf("the version is %+v", v)
+	}
+}
+
+func TestCrashesAreCountedApart(t *testing.T) {
+	w := newWorld(t, func(c *ingest.Config) { c.MaxCrashes, c.MaxAttempts = 2, 9 })
+	w.follow(polset.Head{Branch: "main", Commit: commitA})
+	w.repo.headErr = errPassing
+	if attempts, _, v := w.until(commitA); v.Error != polset.ClassTimeout || attempts != 9 {
+		t.Errorf("after %d attempts that had a reason the version is %+v", attempts, v)
+	}
+	t.Run("case 103 silent ones are bounded", func(t *testing.T) {
+		w := newWorld(t, func(c *ingest.Config) { c.MaxCrashes = 2 })
+		w.follow(polset.Head{Branch: "main", Commit: commitA})
+		for range 2 { // a crash is a claim that nobody hears of again
+			for {
+				b, err := w.store.Claim(w.ctx, w.set.VCS.RepositoryID, commitA, time.Microsecond)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(b.Claims) > 0 {
+					break
+				}
+			}
+		}
+		if _, _, v := w.until(commitA); v.Error != polset.ClassInternal || !strings.Contains(v.ErrorMessage, "2 attempts") {
+			t.Errorf("the version is %+v", v)
+		}
+	})
+}
+
+// once fails the first put.
+type once struct {
+	ingest.Objects
+	failed atomic.Bool
+}
+
+func (o *once) Put(ctx context.Context, key string, size int64, body io.ReadSeeker) error {
+	if o.failed.CompareAndSwap(false, true) {
+		return errors.New("not now")
+	}
+	return o.Objects.Put(ctx, key, size, body)
+}
+
+func TestRetryOfOneSetLeavesTheOthersAlone(t *testing.T) {
+	var ledger ingest.Ledger
+	w := newWorld(t, func(c *ingest.Config) {
+		c.Lease = 500 * time.Millisecond
+		c.Objects = &once{Objects: c.Objects}
+		ledger = c.Ledger
+	})
+	head := polset.Head{Branch: "main", Commit: commitA}
+	w.follow(head)
+	second := w.another("second", head)
+	w.repo.onFetch = func(ctx context.Context) error {
+		if w.repo.fetched < 2 {
+			return nil
+		}
+		// The first set waits for another attempt, and another worker takes it.
+		for {
+			b, err := ledger.Claim(ctx, w.set.VCS.RepositoryID, commitA, time.Minute)
+			if err != nil {
+				return err
+			}
+			if len(b.Claims) > 0 {
+				break
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(700 * time.Millisecond): // four heartbeats
+			return nil
+		}
+	}
+	w.work(commitA)
+	if i, _ := w.last(); i.Status != polset.IngestionRunning || i.Attempts != 2 {
+		t.Errorf("the first set's ingestion is %+v", i)
+	}
+	if i, v := w.lastOf(second); i.Status != polset.IngestionVersioned || v.Status != polset.VersionReady {
+		t.Errorf("the second set's ingestion is %+v, its version %+v", i, v)
+	}
+}
+
+func TestSetsOfACommitAreTriedAgainTogether(t *testing.T) {
+	w := newWorld(t, func(c *ingest.Config) { c.RetryBase = 2 * time.Second })
+	head := polset.Head{Branch: "main", Commit: commitA}
+	w.follow(head)
+	sets := []polset.PolicySet{w.set}
+	for _, name := range []string{"b", "c", "d", "e", "f"} {
+		sets = append(sets, w.another(name, head))
+	}
+	w.repo.headErr = errPassing
+	w.work(commitA)
+	w.repo.headErr = nil
+	tick := time.NewTicker(20 * time.Millisecond) // a queue that polls
+	defer tick.Stop()
+	for _, s := range sets {
+		for i, _ := w.lastOf(s); i.Status != polset.IngestionVersioned; i, _ = w.lastOf(s) {
+			<-tick.C
+			w.work(commitA)
+		}
+	}
+	if w.repo.opened > 2 {
+		t.Errorf("%d fetches for the second attempt at six sets", w.repo.opened)
+	}
+}
+
+func TestAServerThatHangsIsAskedOnce(t *testing.T) {
+	w := newWorld(t, nil)
+	head := polset.Head{Branch: "main", Commit: commitA}
+	w.follow(head)
+	second := w.another("second", head)
+	w.repo.fetchErr = errHung
+	w.work(commitA)
+	if w.repo.fetched != 1 {
+		t.Errorf("a hanging server was asked %d times in one batch", w.repo.fetched)
+	}
+	for _, s := range []polset.PolicySet{w.set, second} {
+		if i, _ := w.lastOf(s); i.Status != polset.IngestionPending || i.Failures != 1 {
+			t.Errorf("the ingestion of %s is %+v", s.Name, i)
+		}
+	}
+}
+
+func TestALaggingReplicaIsLookedAtAgain(t *testing.T) {
+	w := newWorld(t, nil)
+	w.follow(polset.Head{Branch: "main", Commit: commitA})
+	w.work(commitA)
+	w.repo.commits[commitB] = good("b")
+	w.repo.heads = []string{commitA, commitB} // the first look shows the old head
+	w.push("1", commitB)
+	set, err := w.store.PolicySet(w.ctx, admin, w.set.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i, v := w.last(); i.Commit != commitB || v.Status != polset.VersionReady || set.CurrentVersionID != v.ID {
+		t.Errorf("the ingestion is %+v, its version %+v, current is %s", i, v, set.CurrentVersionID)
+	}
+	if w.repo.looked != 3 {
+		t.Errorf("%d looks, want 3", w.repo.looked)
 	}
 }

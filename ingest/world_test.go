@@ -26,11 +26,12 @@ import (
 type repository struct {
 	mu      sync.Mutex
 	head    string
+	heads   []string // what the next looks show, before head stays as it is
 	commits map[string]fstest.MapFS
 
 	headErr, openErr, resolveErr, fetchErr error
-	onOpen                                 func(context.Context) error
-	opened                                 int
+	onOpen, onFetch                        func(context.Context) error
+	looked, opened, fetched                int
 	tokens                                 []string
 }
 
@@ -38,6 +39,10 @@ func (r *repository) Head(_ context.Context, remote polset.Remote, branch string
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.tokens = append(r.tokens, remote.Token.Reveal())
+	r.looked++
+	if len(r.heads) > 0 {
+		r.head, r.heads = r.heads[0], r.heads[1:]
+	}
 	if branch == "" {
 		branch = "main"
 	}
@@ -88,9 +93,19 @@ func (s *snapshot) Resolve(_ context.Context, want polset.Content) (polset.Conte
 	return want, s.repo.resolveErr
 }
 
-func (s *snapshot) Fetch(context.Context, polset.Content) (fs.FS, error) {
+func (s *snapshot) Fetch(ctx context.Context, _ polset.Content) (fs.FS, error) {
+	s.repo.mu.Lock()
+	s.repo.fetched++
+	on := s.repo.onFetch
+	s.repo.mu.Unlock()
+	if on != nil {
+		if err := on(ctx); err != nil {
+			return nil, err
+		}
+	}
 	return s.files, s.repo.fetchErr
 }
+
 func (s *snapshot) Close() error { return nil }
 
 const commitA = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -163,14 +178,20 @@ func newWorld(t *testing.T, change func(*ingest.Config)) *world {
 // follow makes the world's policy set.
 func (w *world) follow(head polset.Head) {
 	w.t.Helper()
-	var err error
-	w.set, err = w.store.CreatePolicySet(w.ctx, admin, polset.PolicySetDraft{
-		Organization: "acme", Name: "set", Kind: polset.KindOPA, PoliciesPath: "/p",
+	w.set = w.another("set", head)
+}
+
+// another makes a policy set that follows the same.
+func (w *world) another(name string, head polset.Head) polset.PolicySet {
+	w.t.Helper()
+	set, err := w.store.CreatePolicySet(w.ctx, admin, polset.PolicySetDraft{
+		Organization: "acme", Name: name, Kind: polset.KindOPA, PoliciesPath: "/p",
 		VCS: &polset.VCSDraft{Identifier: "acme/policies", TokenID: w.oc.TokenID, Head: head},
 	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	return set
 }
 
 // push records a push and works on it.
@@ -200,7 +221,12 @@ func (w *world) work(commit string) {
 // last returns the newest ingestion, and its version if it has one.
 func (w *world) last() (polset.Ingestion, polset.Version) {
 	w.t.Helper()
-	all, _, err := w.store.Ingestions(w.ctx, admin, w.set.ID, polset.VersionFilter{}, polset.Page{Number: 1, Size: 1})
+	return w.lastOf(w.set)
+}
+
+func (w *world) lastOf(set polset.PolicySet) (polset.Ingestion, polset.Version) {
+	w.t.Helper()
+	all, _, err := w.store.Ingestions(w.ctx, admin, set.ID, polset.VersionFilter{}, polset.Page{Number: 1, Size: 1})
 	if err != nil || len(all) == 0 {
 		w.t.Fatalf("no ingestion: %v", err)
 	}
@@ -226,5 +252,8 @@ func (w *world) until(commit string) (attempts int, i polset.Ingestion, v polset
 	w.t.Fatalf("the ingestion never ends: %+v", i)
 	return 0, i, v
 }
+
+// errHung is errPassing from a server that hangs.
+var errHung = &polset.Failure{Class: polset.ClassTimeout, Message: "It hung.", Retry: true, Hung: true}
 
 var errPassing = &polset.Failure{Class: polset.ClassTimeout, Message: "It took too long.", Retry: true, Err: errors.New("cause")}

@@ -175,6 +175,41 @@ func TestAuditRewritten(t *testing.T) {
 	})
 }
 
+// TestAuditRowsGone takes away the rows that entries tell of.
+func TestAuditRowsGone(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		p := b.settled("net", "main", "c0")
+		b.push("main", "c1")
+		b.carry(p.VCS.RepositoryID, "c1", "c1")
+		b.settled("two", "main", "c1")
+		broken := func(what, action, details string) {
+			b.Helper()
+			want := b.count(`SELECT max(sequence) FROM audit_entries WHERE action = $1 AND details LIKE $2`, action, details)
+			var broken *BrokenChain
+			_, err := b.VerifyAudit(b.ctx(), nil)
+			if !errors.As(err, &broken) || broken.Chain != b.org.ID || broken.Sequence != int64(want) {
+				b.Fatalf("%s: got %v, want row %d", what, err, want)
+			}
+		}
+		current := b.set(p.ID).CurrentVersionID
+		b.exec(`UPDATE policy_sets SET current_version_id = '' WHERE id = $1`, p.ID)
+		broken("nothing in force", "policy-set.current", "%"+current+"%")
+		b.exec(`UPDATE policy_sets SET current_version_id = $1 WHERE id = $2`, current, p.ID)
+		b.verify()
+
+		b.exec(`DELETE FROM versions WHERE id = $1`, p.CurrentVersionID) // of c0
+		broken("a version deleted", "version.ready", `%"commit":"c0"%`)
+
+		// What was deleted by a call that the trail tells of is missed by nobody.
+		b.must(b.DeletePolicySet(b.ctx(), admin, p.ID))
+		b.verify()
+		b.exec(`DELETE FROM policy_sets`)
+		broken("a policy set deleted", "version.ready", "%")
+		b.must(b.DeleteOrganization(b.ctx(), admin, b.org.Name))
+		b.verify()
+	})
+}
+
 func TestAuditTrail(t *testing.T) {
 	onBoth(t, func(b *bench) {
 		p := b.settled("net", "main", "c0")

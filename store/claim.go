@@ -7,14 +7,22 @@ import (
 	"strconv"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/polset/polset"
 	"github.com/polset/polset/store/internal/rows"
 )
 
+// batchSize bounds the claims of one batch, and with it the time for which
+// the repository is locked. What is left has a job of its own.
+const batchSize = 100
+
 // Claim leases, in the order of acceptance, what is due of a commit of a
 // repository: ingestions that wait or whose lease has expired, and before
 // which nothing of their policy set is unfinished. The lease lasts ttl from
-// now by the database's clock. An empty batch means that nothing is due.
+// now by the database's clock. An empty batch means that nothing is
+// due; of more than a hundred the first are leased and another job is
+// enqueued.
 func (s *Store) Claim(ctx context.Context, repositoryID, commit string, ttl time.Duration) (polset.Batch, error) {
 	var batch polset.Batch
 	err := s.write(ctx, polset.System, func(ctx context.Context, tx *tx) error {
@@ -33,12 +41,22 @@ func (s *Store) Claim(ctx context.Context, repositoryID, commit string, ttl time
 			return err
 		}
 		due, err := tx.IngestionsDue(ctx, rows.IngestionsDueParams{
-			RepositoryID: nullString(repositoryID), CommitID: commit, Now: tx.now,
+			RepositoryID: nullString(repositoryID), CommitID: commit, Now: tx.now, Size: batchSize + 1,
 		})
 		if err != nil || len(due) == 0 {
 			return err
 		}
-		batch = polset.Batch{Repository: repository(r), Remotes: map[string]polset.Remote{}, At: tx.now}
+		if len(due) > batchSize {
+			if err := wake(ctx, tx, due[batchSize]); err != nil {
+				return err
+			}
+			due = due[:batchSize]
+		}
+		look, err := tx.NextLook(ctx, repositoryID)
+		if err != nil {
+			return err
+		}
+		batch = polset.Batch{Repository: repository(r), Remotes: map[string]polset.Remote{}, Look: look}
 		for _, i := range due {
 			c, err := tx.claim(ctx, r, i, ttl)
 			if err != nil {
@@ -74,7 +92,7 @@ func (t *tx) claim(ctx context.Context, r rows.Repository, i rows.Ingestion, ttl
 		"policy-set": i.PolicySetID, "lease": strconv.FormatInt(i.Lease, 10), "attempt": strconv.FormatInt(i.Attempts, 10),
 	})
 	c := polset.Claim{Lease: polset.Lease{IngestionID: i.ID, Number: i.Lease}, Ingestion: ingestion(i)}
-	newest, err := t.NewestVersionBut(ctx, rows.NewestVersionButParams{PolicySetID: i.PolicySetID, ID: i.VersionID})
+	newest, err := t.NewestVersionBefore(ctx, rows.NewestVersionBeforeParams{PolicySetID: i.PolicySetID, ID: i.VersionID})
 	if errors.Is(found(err), polset.ErrNotFound) {
 		return c, nil
 	}
@@ -102,7 +120,11 @@ func (s *Store) addRemote(ctx context.Context, tx *tx, batch *polset.Batch, i ro
 	}
 	token, err := s.open(connectionPlace(c.Connection.ID), c.Connection.SealedToken)
 	if err != nil {
-		return err
+		// Its own ingestions fail for want of a token. An error here would
+		// undo the claims of all, and the count of attempts, for ever.
+		s.logger.Error("connection token cannot be opened; is POLSET_ENCRYPTION_KEY complete?",
+			zap.String("connection", c.Connection.ID), zap.Error(err))
+		return nil
 	}
 	batch.Remotes[i.TokenID.String] = polset.Remote{
 		HTTPURL: batch.Repository.HTTPURL, Identifier: batch.Repository.Identifier, Token: token,

@@ -37,13 +37,18 @@ func (s *Store) RecordPush(ctx context.Context, d polset.Delivery, p polset.Push
 			receipt.Duplicate = true
 			return err
 		}
-		repositories, err := tx.repositoriesOf(ctx, d, p)
+		repositories, unreached, err := tx.repositoriesOf(ctx, d, p)
 		if err != nil {
 			return err
 		}
+		for _, r := range unreached {
+			if err := s.knock(ctx, tx, r); err != nil {
+				return err
+			}
+		}
 		var followed bool
 		for _, r := range repositories {
-			sets, err := tx.followers(ctx, r, p.Branch)
+			sets, err := tx.followers(ctx, r, p.Branch, r.DefaultBranch, p.DefaultBranch)
 			if err != nil {
 				return err
 			}
@@ -111,10 +116,13 @@ func (t *tx) received(d polset.Delivery) time.Time {
 }
 
 // repositoriesOf locks and returns the rows that a push speaks for, bound to
-// the repository's number and today's name.
-func (t *tx) repositoriesOf(ctx context.Context, d polset.Delivery, p polset.Push) ([]rows.Repository, error) {
+// the repository's number and today's name. The App hears of repositories
+// that an organization need not be able to read: its pushes are only for rows
+// that are reached. The others are returned apart.
+func (t *tx) repositoriesOf(ctx context.Context, d polset.Delivery, p polset.Push) (known, unreached []rows.Repository, err error) {
 	var list []rows.Repository
-	if d.HookID == polset.HookGitHubApp {
+	app := d.HookID == polset.HookGitHubApp
+	if app {
 		hosts := make([]string, len(d.HTTPURLs))
 		for i, u := range d.HTTPURLs {
 			hosts[i] = hostOf(u)
@@ -125,14 +133,14 @@ func (t *tx) repositoriesOf(ctx context.Context, d polset.Delivery, p polset.Pus
 				Host: host, ExternalID: p.RepositoryID, IdentifierKey: identifierKey(p.Identifier),
 			})
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			list = append(list, of...)
 		}
 	} else {
 		r, err := t.RepositoryByHook(ctx, d.HookID)
 		if err != nil {
-			return nil, fmt.Errorf("hook: %w", found(err))
+			return nil, nil, fmt.Errorf("hook: %w", found(err))
 		}
 		list = append(list, r)
 	}
@@ -142,20 +150,24 @@ func (t *tx) repositoriesOf(ctx context.Context, d polset.Delivery, p polset.Pus
 	for _, r := range list {
 		r, err := t.lockRepository(ctx, r.ID)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if !speaksFor(p, r) {
-			if d.HookID == polset.HookGitHubApp {
-				return nil, errAgain // bound to another number since it was found
+			if app {
+				return nil, nil, errAgain // bound to another number since it was found
 			}
-			return nil, fmt.Errorf("this hook is not for repository %s: %w", p.Identifier, polset.ErrNotFound)
+			return nil, nil, fmt.Errorf("this hook is not for repository %s: %w", p.Identifier, polset.ErrNotFound)
 		}
-		if r, err = t.bind(ctx, r, p); err != nil {
-			return nil, err
+		if app && !reached(p, r) {
+			unreached = append(unreached, r)
+			continue
+		}
+		if r, err = t.bind(ctx, r, p, app); err != nil {
+			return nil, nil, err
 		}
 		locked = append(locked, r)
 	}
-	return locked, nil
+	return locked, unreached, nil
 }
 
 // speaksFor tells whether a push is of a repository: by number, and by name
@@ -168,44 +180,46 @@ func speaksFor(p polset.Push, r rows.Repository) bool {
 }
 
 // bind records the number, and the name of today after a rename or transfer.
-func (t *tx) bind(ctx context.Context, r rows.Repository, p polset.Push) (rows.Repository, error) {
+// A number that only a repository's own hook told is a claim of whoever holds
+// its secret: the App proves it.
+func (t *tx) bind(ctx context.Context, r rows.Repository, p polset.Push, app bool) (rows.Repository, error) {
 	before := r
+	r.Proven = r.Proven || app
 	r.ExternalID = p.RepositoryID
 	r.Identifier, r.IdentifierKey = p.Identifier, identifierKey(p.Identifier)
 	r.DefaultBranch = cmp.Or(r.DefaultBranch, p.DefaultBranch)
-	if r.ExternalID == before.ExternalID && r.Identifier == before.Identifier && r.DefaultBranch == before.DefaultBranch {
+	if r.ExternalID == before.ExternalID && r.Proven == before.Proven && r.Identifier == before.Identifier &&
+		r.DefaultBranch == before.DefaultBranch {
 		return r, nil
 	}
 	if r.IdentifierKey != before.IdentifierKey {
+		r.NamedLook = r.Looks
 		t.note(r.OrganizationID, "repository.renamed", r.ID, map[string]string{"from": before.Identifier, "to": r.Identifier})
 	}
 	return r, t.BindRepository(ctx, rows.BindRepositoryParams{
 		ID: r.ID, ExternalID: r.ExternalID, Identifier: r.Identifier, IdentifierKey: r.IdentifierKey, DefaultBranch: r.DefaultBranch,
+		Proven: r.Proven, NamedLook: r.NamedLook,
 	})
 }
 
-// followers are the policy sets that follow a branch of a repository. The
-// lock on the repository keeps them as they are.
-func (t *tx) followers(ctx context.Context, r rows.Repository, branch string) ([]rows.PolicySet, error) {
+// followers are the policy sets that follow a branch of a repository, which
+// for some of them is any of the defaults. The lock on the repository keeps
+// them as they are.
+func (t *tx) followers(ctx context.Context, r rows.Repository, branch string, defaults ...string) ([]rows.PolicySet, error) {
 	sets, err := t.PolicySetsOfRepository(ctx, nullString(r.ID))
 	if err != nil || branch == "" {
 		return nil, err
 	}
-	return slices.DeleteFunc(sets, func(p rows.PolicySet) bool { return cmp.Or(p.Branch, r.DefaultBranch) != branch }), nil
+	return slices.DeleteFunc(sets, func(p rows.PolicySet) bool {
+		return p.Branch != branch && (p.Branch != "" || !slices.Contains(defaults, branch))
+	}), nil
 }
 
 // acceptPush gives each set that did not accept this very push last an
 // ingestion. Only the last counts: A, B, and A again are three pushes.
 func (s *Store) acceptPush(ctx context.Context, tx *tx, d polset.Delivery, p polset.Push, r rows.Repository, sets []rows.PolicySet) ([]string, error) {
-	if len(sets) == 0 {
-		return nil, nil
-	}
 	var accepted []rows.Ingestion
 	var ids []string
-	tx.note(r.OrganizationID, "delivery.accepted", d.GUID, map[string]string{
-		"hook": d.HookID, "event": d.Event, "body-sha256": d.BodySHA256, "sender": d.Sender, "pusher": p.Pusher,
-		"repository": p.Identifier, "branch": p.Branch, "before": p.Before, "commit": p.After,
-	})
 	for _, set := range sets {
 		last, err := tx.LastPush(ctx, rows.LastPushParams{PolicySetID: set.ID, PushedBranch: p.Branch, Generation: set.Generation})
 		if err == nil && last == p.After {
@@ -213,6 +227,9 @@ func (s *Store) acceptPush(ctx context.Context, tx *tx, d polset.Delivery, p pol
 		}
 		if err != nil && !errors.Is(found(err), polset.ErrNotFound) {
 			return nil, err
+		}
+		if len(accepted) == 0 {
+			tx.noteAccepted(r.OrganizationID, d, p)
 		}
 		i, err := s.insertIngestion(ctx, tx, set, arrival{
 			cause: polset.CausePush, commit: p.After, pushedBranch: p.Branch, delivery: strings.ToLower(d.GUID),
@@ -227,4 +244,15 @@ func (s *Store) acceptPush(ctx context.Context, tx *tx, d polset.Delivery, p pol
 		return nil, nil
 	}
 	return ids, s.enqueue(ctx, tx, accepted[0])
+}
+
+func (t *tx) noteAccepted(organizationID string, d polset.Delivery, p polset.Push) {
+	details := map[string]string{
+		"hook": d.HookID, "event": d.Event, "body-sha256": d.BodySHA256, "sender": d.Sender, "pusher": p.Pusher,
+		"repository": p.Identifier, "branch": p.Branch, "before": p.Before, "commit": p.After,
+	}
+	if p.Forced {
+		details["forced"] = "true"
+	}
+	t.note(organizationID, "delivery.accepted", d.GUID, details)
 }

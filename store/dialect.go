@@ -166,7 +166,8 @@ func (p *postgresDialect) retriable(err error) bool {
 		switch pg.Code {
 		case "40001", // serialization failure
 			"40P01", // deadlock detected
-			"55P03": // lock not available: lock_timeout
+			"55P03", // lock not available: lock_timeout
+			"23503": // foreign key violation: what the row refers to was deleted since it was read
 			return true
 		}
 	}

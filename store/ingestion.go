@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/polset/polset"
@@ -40,9 +41,19 @@ func (s *Store) insertIngestion(ctx context.Context, tx *tx, set rows.PolicySet,
 	return tx.Ingestion(ctx, id)
 }
 
-// enqueue wakes a worker for an ingestion, at its due time where that lies
-// ahead. Ingestions of the same commit need one such call.
+// enqueue wakes a worker for fresh ingestions of a commit, of which i is one,
+// unless each has an earlier one before it, whose end will wake it.
 func (s *Store) enqueue(ctx context.Context, tx *tx, i rows.Ingestion) error {
+	n, err := tx.CountClaimable(ctx, rows.CountClaimableParams{RepositoryID: i.RepositoryID, CommitID: i.CommitID})
+	if err != nil || n == 0 {
+		return err
+	}
+	return wake(ctx, tx, i)
+}
+
+// wake wakes a worker for an ingestion, at its due time where that lies ahead.
+// Ingestions of the same commit need one such call.
+func wake(ctx context.Context, tx *tx, i rows.Ingestion) error {
 	if !i.RepositoryID.Valid {
 		return nil
 	}
@@ -53,13 +64,14 @@ func (s *Store) enqueue(ctx context.Context, tx *tx, i rows.Ingestion) error {
 	return tx.jobs.Enqueue(ctx, queue.Job{Repository: i.RepositoryID.String, Commit: i.CommitID}, at)
 }
 
-// enqueueNext wakes a worker for what comes next in a policy set.
-func (s *Store) enqueueNext(ctx context.Context, tx *tx, policySetID string) error {
-	next, err := tx.NextIngestion(ctx, policySetID)
+// enqueueNext wakes a worker for what comes next in a generation of a policy
+// set.
+func (s *Store) enqueueNext(ctx context.Context, tx *tx, policySetID string, generation int64) error {
+	next, err := tx.NextIngestion(ctx, rows.NextIngestionParams{PolicySetID: policySetID, Generation: generation})
+	if errors.Is(found(err), polset.ErrNotFound) {
+		return nil
+	}
 	if err != nil {
-		if found(err) == polset.ErrNotFound { //nolint:errorlint // found returns it bare
-			return nil
-		}
 		return err
 	}
 	at := tx.now
@@ -69,5 +81,5 @@ func (s *Store) enqueueNext(ctx context.Context, tx *tx, policySetID string) err
 	if err := tx.EnqueuedIngestion(ctx, rows.EnqueuedIngestionParams{ID: next.ID, EnqueueAt: at.Add(s.requeueAfter)}); err != nil {
 		return err
 	}
-	return s.enqueue(ctx, tx, next)
+	return wake(ctx, tx, next)
 }

@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
@@ -18,6 +19,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/secretdata"
 	"github.com/tink-crypto/tink-go/v2/tink"
+	"go.uber.org/zap"
 
 	"github.com/polset/polset"
 	"github.com/polset/polset/store/internal/rows"
@@ -41,9 +43,11 @@ func NewKey() string {
 }
 
 // ParseKey reads one or more keys of 32 bytes in base64, separated by commas
-// (`openssl rand -base64 32` makes one). To rotate, put the new key before the
-// old one: what the old one sealed is sealed anew at the next start, after
-// which the old one may go.
+// (`openssl rand -base64 32` makes one). The first seals, all open. To rotate,
+// start every node with "old,new", so that all can open what the new key will
+// seal; then every node with "new,old", whose start seals anew what the old key
+// sealed; and when no node seals with the old key any more and one has been
+// started since, every node with "new".
 func ParseKey(s string) (Key, error) {
 	var k Key
 	for _, part := range strings.Split(s, ",") {
@@ -61,12 +65,12 @@ func ParseKey(s string) (Key, error) {
 }
 
 // Derive returns 32 bytes that belong to the purpose alone. They come from
-// the last key, so that they stay the same while keys are rotated.
+// the first key, so that they change once in a rotation.
 func (k Key) Derive(purpose string) []byte {
 	if len(k.keys) == 0 {
 		panic("store: Derive of an empty Key")
 	}
-	b, err := hkdf.Key(sha256.New, k.keys[len(k.keys)-1][:], nil, "polset/"+purpose, keySize)
+	b, err := hkdf.Key(sha256.New, k.keys[0][:], nil, "polset/"+purpose, keySize)
 	if err != nil {
 		panic(err) // only lengths can be wrong
 	}
@@ -142,7 +146,7 @@ func (s *Store) open(at place, sealed []byte) (polset.Secret, error) {
 
 // checkKey refuses a key other than the one that sealed this database. The
 // canary tells: the first start writes it, every other must be able to read it.
-// A canary of a key that is being rotated out has everything sealed anew.
+// What the first key cannot open is then sealed anew.
 func (s *Store) checkKey(ctx context.Context, key Key) error {
 	sealed, err := s.reads.Setting(ctx, canaryPlace.id)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -171,32 +175,24 @@ func (s *Store) checkKey(ctx context.Context, key Key) error {
 	if err != nil {
 		return err
 	}
-	if _, err := primary.Decrypt(sealed, canaryPlace.associatedData()); err == nil {
-		return nil
-	}
-	return s.reseal(ctx)
+	return s.reseal(ctx, primary)
 }
 
-// reseal seals every secret with the first key, in one transaction.
-func (s *Store) reseal(ctx context.Context) error {
-	again := func(at place, sealed []byte) ([]byte, error) {
-		secret, err := s.open(at, sealed)
-		if err != nil {
-			return nil, err
-		}
-		return s.seal(at, secret.Reveal())
-	}
+// reseal seals with the first key what it cannot open, in one transaction. It
+// looks at every row at every start: a node that did not have the key yet may
+// have sealed some after the others were done.
+func (s *Store) reseal(ctx context.Context, primary tink.AEAD) error {
 	err := s.write(ctx, polset.System, func(ctx context.Context, tx *tx) error {
+		sealer := resealer{store: s, primary: primary}
 		tokens, err := tx.SealedTokens(ctx)
 		if err != nil {
 			return err
 		}
 		for _, r := range tokens {
-			b, err := again(connectionPlace(r.ID), r.SealedToken)
+			err := sealer.again(connectionPlace(r.ID), r.SealedToken, func(b []byte) error {
+				return tx.UpdateSealedToken(ctx, rows.UpdateSealedTokenParams{ID: r.ID, SealedToken: b})
+			})
 			if err != nil {
-				return err
-			}
-			if err := tx.UpdateSealedToken(ctx, rows.UpdateSealedTokenParams{ID: r.ID, SealedToken: b}); err != nil {
 				return err
 			}
 		}
@@ -205,23 +201,56 @@ func (s *Store) reseal(ctx context.Context) error {
 			return err
 		}
 		for _, r := range secrets {
-			b, err := again(hookPlace(r.ID), r.SealedSecrets)
+			err := sealer.again(hookPlace(r.ID), r.SealedSecrets, func(b []byte) error {
+				return tx.UpdateSealedSecrets(ctx, rows.UpdateSealedSecretsParams{ID: r.ID, SealedSecrets: b})
+			})
 			if err != nil {
 				return err
 			}
-			if err := tx.UpdateSealedSecrets(ctx, rows.UpdateSealedSecretsParams{ID: r.ID, SealedSecrets: b}); err != nil {
-				return err
-			}
 		}
-		canary, err := s.seal(canaryPlace, "canary")
+		canary, err := tx.Setting(ctx, canaryPlace.id)
 		if err != nil {
 			return err
 		}
-		tx.note(polset.ChainSite, "key.rotated", canaryPlace.id, nil)
-		return tx.UpdateSetting(ctx, rows.UpdateSettingParams{Name: canaryPlace.id, Value: canary})
+		err = sealer.again(canaryPlace, canary, func(b []byte) error {
+			return tx.UpdateSetting(ctx, rows.UpdateSettingParams{Name: canaryPlace.id, Value: b})
+		})
+		if err != nil {
+			return err
+		}
+		if sealer.resealed > 0 {
+			tx.note(polset.ChainSite, "key.rotated", canaryPlace.id, map[string]string{"secrets": strconv.Itoa(sealer.resealed)})
+		}
+		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("seal secrets with the new key: %w", err)
+		return fmt.Errorf("seal secrets with the first key: %w", err)
 	}
 	return nil
+}
+
+type resealer struct {
+	store    *Store
+	primary  tink.AEAD
+	resealed int
+}
+
+// again gives a secret, sealed anew, to put, if the first key does not open
+// it. One that no key opens stays as it is: the rest must work without it.
+func (r *resealer) again(at place, sealed []byte, put func(sealed []byte) error) error {
+	if _, err := r.primary.Decrypt(sealed, at.associatedData()); err == nil {
+		return nil
+	}
+	secret, err := r.store.open(at, sealed)
+	if err != nil {
+		r.store.logger.Error("sealed secret cannot be opened; is POLSET_ENCRYPTION_KEY complete?",
+			zap.String("table", at.table), zap.String("row", at.id), zap.Error(err))
+		return nil
+	}
+	fresh, err := r.store.seal(at, secret.Reveal())
+	if err != nil {
+		return err
+	}
+	r.resealed++
+	return put(fresh)
 }

@@ -112,7 +112,7 @@ func (s *Store) Release(ctx context.Context, l polset.Lease, after time.Duration
 			"policy-set": h.set.ID, "lease": strconv.FormatInt(l.Number, 10), "reason": reason,
 		})
 		h.ingestion.DueAt = due
-		return s.enqueue(ctx, tx, h.ingestion)
+		return wake(ctx, tx, h.ingestion)
 	})
 }
 
@@ -170,10 +170,7 @@ func (s *Store) end(ctx context.Context, tx *tx, h held, status polset.Ingestion
 	if n == 0 {
 		return polset.ErrFenced
 	}
-	tx.note(h.set.OrganizationID, "ingestion."+string(status), h.ingestion.ID, map[string]string{
-		"policy-set": h.set.ID, "version": versionID, "commit": h.ingestion.CommitID,
-		"delivery": h.ingestion.DeliveryGUID, "reason": reason,
-	})
+	tx.noteEnd(h.set.OrganizationID, h.ingestion, status, versionID, reason)
 	if h.ingestion.RepositoryID != h.set.RepositoryID && h.ingestion.RepositoryID.Valid {
 		// The set follows another repository by now; this may have been the
 		// last that the old one was kept for.
@@ -181,5 +178,11 @@ func (s *Store) end(ctx context.Context, tx *tx, h held, status polset.Ingestion
 			return err
 		}
 	}
-	return s.enqueueNext(ctx, tx, h.set.ID)
+	return s.enqueueNext(ctx, tx, h.set.ID, h.ingestion.Generation)
+}
+
+func (t *tx) noteEnd(organizationID string, i rows.Ingestion, status polset.IngestionStatus, versionID, reason string) {
+	t.note(organizationID, "ingestion."+string(status), i.ID, map[string]string{
+		"policy-set": i.PolicySetID, "version": versionID, "commit": i.CommitID, "delivery": i.DeliveryGUID, "reason": reason,
+	})
 }

@@ -1,11 +1,14 @@
 package store
 
 import (
+	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/polset/polset"
+	"github.com/polset/polset/store/internal/rows"
 )
 
 func TestTwoNodesOneDelivery(t *testing.T) {
@@ -93,7 +96,6 @@ func TestLeases(t *testing.T) {
 			fenced(b.Release(b.ctx(), first.Lease, 0, "late"))
 			fenced(b.Resolve(b.ctx(), first.Lease, polset.Head{Commit: "c1"}))
 			fenced(b.Unchanged(b.ctx(), first.Lease, p.NewestVersionID))
-			fenced(b.Ignore(b.ctx(), first.Lease, "late"))
 			if b.count("SELECT count(*) FROM audit_entries") != entries {
 				b.Fatal("a fenced move left a trace")
 			}
@@ -179,6 +181,63 @@ func TestSweep(t *testing.T) {
 	})
 }
 
+func TestBacklog(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		p := b.settled("net", "main", "c0")
+		b.exec("DELETE FROM river_job")
+		for _, commit := range []string{"c1", "c2", "c3"} {
+			b.push("main", commit)
+		}
+		if b.jobs() != 1 {
+			b.Fatalf("%d jobs: only the first push can be claimed", b.jobs())
+		}
+		// What waits long is enqueued again, in growing intervals.
+		now := b.At()
+		ago := func(d time.Duration) int {
+			b.Helper()
+			b.exec(`UPDATE ingestions SET due_at = $1, enqueue_at = $2 WHERE ended_at IS NULL`, now.Add(-d), now.Add(-time.Second))
+			n, err := b.Sweep(b.ctx())
+			b.must(err)
+			return n
+		}
+		next := func(from, to time.Duration) int {
+			b.Helper()
+			return b.count(`SELECT count(*) FROM ingestions WHERE commit_id = 'c1' AND enqueue_at BETWEEN $1 AND $2`, now.Add(from), now.Add(to))
+		}
+		if ago(4*time.Minute) != 1 || next(4*time.Minute, 5*time.Minute) != 1 {
+			b.Fatal("after four minutes: not again in four more")
+		}
+		if ago(time.Hour) != 1 || next(15*time.Minute, 16*time.Minute) != 1 {
+			b.Fatal("after an hour: not again in a quarter of one")
+		}
+		b.exec("DELETE FROM river_job")
+		for _, commit := range []string{"c1", "c2", "c3"} {
+			b.carry(p.VCS.RepositoryID, commit, "c3")
+		}
+		if b.jobs() != 2 {
+			b.Fatalf("%d jobs: the ends of c1 and c2 wake what follows", b.jobs())
+		}
+		if got := b.current(p.ID); got != "c3" {
+			b.Fatalf("current %q", got)
+		}
+	})
+}
+
+func TestLargeBatch(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		var p polset.PolicySet
+		for n := range batchSize + 2 {
+			p = b.follower(fmt.Sprintf("s%d", n), "main", polset.Head{Branch: "main", Commit: "c0"})
+		}
+		b.exec("DELETE FROM river_job")
+		for _, want := range [][2]int{{batchSize, 1}, {2, 1}, {0, 1}} {
+			if batch := b.claim(p.VCS.RepositoryID, "c0"); len(batch.Claims) != want[0] || b.jobs() != want[1] {
+				b.Fatalf("%d claims and %d jobs, want %v", len(batch.Claims), b.jobs(), want)
+			}
+		}
+	})
+}
+
 func TestTakeOver(t *testing.T) {
 	onBoth(t, func(b *bench) {
 		p := b.settled("net", "main", "c0")
@@ -212,9 +271,38 @@ func TestClocks(t *testing.T) {
 			if len(batch.Claims) != 1 {
 				b.Fatalf("case 101: shifted by %s, nothing was due", shift)
 			}
-			if off := b.At().Sub(batch.At); off < 0 || off > time.Minute {
+			if off := b.At().Sub(batch.Claims[0].Ingestion.StartedAt); off < 0 || off > time.Minute {
 				b.Fatalf("case 101: the claim is %s off the database's clock", off)
 			}
 		}
 	})
+}
+
+func TestClockStepsBack(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		// case 101 the database's own clock steps back: looks are numbered, so
+		// what is pushed afterwards still comes into force.
+		p := b.settled("net", "main", "c0")
+		b.push("main", "c1")
+		b.carry(p.VCS.RepositoryID, "c1", "c1")
+		b.dialect = shifted{dialect: b.dialect, by: -time.Hour}
+		b.push("main", "c2")
+		if batch := b.carry(p.VCS.RepositoryID, "c2", "c2"); batch.Look != 3 {
+			b.Fatalf("case 101: look %d, want the third", batch.Look)
+		}
+		if got := b.current(p.ID); got != "c2" {
+			b.Fatalf("case 101: %s is in force", got)
+		}
+	})
+}
+
+// shifted is a database whose clock is off.
+type shifted struct {
+	dialect
+	by time.Duration
+}
+
+func (s shifted) begin(ctx context.Context, tx rows.DBTX) (time.Time, error) {
+	now, err := s.dialect.begin(ctx, tx)
+	return now.Add(s.by), err
 }

@@ -12,9 +12,8 @@ const maxPage = 1000
 
 // window turns a page into LIMIT and OFFSET.
 func window(p polset.Page) (limit, offset int32) {
-	size := min(max(p.Size, 1), maxPage)
-	number := min(max(p.Number, 1), 1_000_000)
-	return int32(size), int32((number - 1) * size) //nolint:gosec // bounded
+	p.Size, p.Number = min(max(p.Size, 1), maxPage), min(max(p.Number, 1), 1_000_000)
+	return int32(p.Size), int32(p.Offset()) //nolint:gosec // bounded
 }
 
 // A filter collects the conditions of a list query and their arguments.

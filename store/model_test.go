@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 
@@ -244,17 +243,20 @@ func (m *model) all(sets []string) (list []polset.Ingestion) {
 
 func (m *model) check(rt *rapid.T) {
 	for _, id := range m.sets {
-		unfinished := 0
+		unfinished, present := map[int64]int{}, m.b.set(id).VCS.Generation
 		for _, i := range m.all([]string{id}) {
 			if before, known := m.ingestions[i.ID]; known && before.Status.Terminal() && before != i {
 				rt.Fatalf("an ended ingestion changed: %+v to %+v", before, i)
 			}
 			m.ingestions[i.ID] = i
-			if i.Status == polset.IngestionRunning && unfinished > 0 {
+			if i.Status == polset.IngestionRunning && unfinished[i.Generation] > 0 {
 				rt.Fatalf("%+v runs while an earlier one is unfinished", i)
 			}
 			if !i.Status.Terminal() {
-				unfinished++
+				unfinished[i.Generation]++
+				if i.Generation != present && i.VersionID == "" {
+					rt.Fatalf("%+v goes on with settings that changed", i)
+				}
 			}
 			m.checkOutcome(rt, i)
 		}
@@ -350,7 +352,7 @@ func (m *model) drain(rt *rapid.T) {
 	}
 	// One last look, as the reconciler takes.
 	m.b.must(m.b.Observe(m.b.ctx(), polset.Observation{
-		RepositoryID: m.repo, Head: polset.Head{Branch: "main", Commit: m.head}, At: m.b.At().Add(time.Second),
+		RepositoryID: m.repo, Head: polset.Head{Branch: "main", Commit: m.head}, Look: m.b.looks(m.repo),
 	}))
 	for _, i := range m.all(m.sets) {
 		if !i.Status.Terminal() {
@@ -363,20 +365,23 @@ func (m *model) drain(rt *rapid.T) {
 	for _, id := range m.sets {
 		list := m.all([]string{id})
 		p := m.b.set(id)
-		last := polset.Ingestion{}
+		var last, ready polset.Ingestion
 		for _, i := range list {
 			if !i.Status.Terminal() {
 				rt.Fatalf("%+v never ended", i)
 			}
 			if i.Commit == m.head && i.Generation == p.VCS.Generation {
 				last = i
+				if m.versions[i.VersionID].Status == polset.VersionReady {
+					ready = i
+				}
 			}
 		}
 		if last.ID == "" {
 			rt.Fatalf("the head %s has no outcome in %s", m.head, id)
 		}
-		if v := m.versions[last.VersionID]; v.Status == polset.VersionReady && p.CurrentVersionID != v.ID {
-			rt.Fatalf("the head's version %s is ready, and %s is current", v.ID, p.CurrentVersionID)
+		if ready.ID != "" && p.CurrentVersionID != ready.VersionID {
+			rt.Fatalf("the head's version %s is ready, and %s is current", ready.VersionID, p.CurrentVersionID)
 		}
 	}
 	m.b.verify()

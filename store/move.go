@@ -45,7 +45,17 @@ func (s *Store) Finish(ctx context.Context, l polset.Lease, a polset.Artifact) e
 		if err != nil {
 			return err
 		}
-		n, err := tx.FinishVersion(ctx, rows.FinishVersionParams{
+		if h.ingestion.VersionID == "" {
+			return fmt.Errorf("it has no version yet: %w", polset.ErrConflict)
+		}
+		v, err := tx.Version(ctx, h.ingestion.VersionID)
+		if err != nil {
+			return err
+		}
+		if err := canMove(v, polset.VersionReady); err != nil {
+			return err
+		}
+		err = tx.FinishVersion(ctx, rows.FinishVersionParams{
 			ID: h.ingestion.VersionID, Now: nullTime(tx.now), Content: contentText(a.Content), Digest: a.Digest,
 			TarDigest: a.TarDigest, Size: a.Size, TarSize: a.TarSize, Files: int64(a.Files),
 			PoliciesDirectory: a.PoliciesDirectory, Policies: string(policies),
@@ -53,14 +63,10 @@ func (s *Store) Finish(ctx context.Context, l polset.Lease, a polset.Artifact) e
 		if err != nil {
 			return err
 		}
-		if n == 0 {
-			return fmt.Errorf("its version is not ingressing: %w", polset.ErrConflict)
-		}
 		tx.noteVersion(h, "version.ready", map[string]string{
 			"digest": a.Digest, "tar-digest": a.TarDigest, "tree": a.Content.Tree,
 		})
-		v, err := tx.Version(ctx, h.ingestion.VersionID)
-		if err != nil {
+		if v, err = tx.Version(ctx, v.ID); err != nil {
 			return err
 		}
 		if err := tx.makeCurrent(ctx, h, v); err != nil {
@@ -78,19 +84,22 @@ func (s *Store) Fail(ctx context.Context, l polset.Lease, f *polset.Failure, con
 		if done, err := h.ended(polset.IngestionFailed); done || err != nil {
 			return err
 		}
+		if err := s.reachByFailure(ctx, tx, h.repository, f); err != nil {
+			return err
+		}
 		v, err := tx.startVersion(ctx, &h, contentText(content))
 		if err != nil {
 			return err
 		}
-		n, err := tx.FailVersion(ctx, rows.FailVersionParams{
+		if err := canMove(v, polset.VersionErrored); err != nil {
+			return err
+		}
+		err = tx.FailVersion(ctx, rows.FailVersionParams{
 			ID: v.ID, Now: nullTime(tx.now), Content: cmp.Or(contentText(content), v.Content),
 			Error: string(f.Class), ErrorMessage: f.Message,
 		})
 		if err != nil {
 			return err
-		}
-		if n == 0 {
-			return fmt.Errorf("its version is not ingressing: %w", polset.ErrConflict)
 		}
 		tx.noteVersion(h, "version.errored", map[string]string{"error": string(f.Class), "tree": content.Tree})
 		return s.end(ctx, tx, h, polset.IngestionFailed, v.ID, "")
@@ -120,22 +129,8 @@ func (s *Store) Unchanged(ctx context.Context, l polset.Lease, versionID string)
 	})
 }
 
-// Ignore ends an ingestion that shall have no outcome, for a reason. One that
-// has a version is ErrConflict: its version must come to an end.
-func (s *Store) Ignore(ctx context.Context, l polset.Lease, reason string) error {
-	return s.move(ctx, l, "ignore", func(ctx context.Context, tx *tx, h held) error {
-		if done, err := h.ended(polset.IngestionIgnored); done || err != nil {
-			return err
-		}
-		if h.ingestion.VersionID != "" {
-			return fmt.Errorf("it has a version of its own: %w", polset.ErrConflict)
-		}
-		return s.end(ctx, tx, h, polset.IngestionIgnored, "", reason)
-	})
-}
-
 // createVersion gives an ingestion its version, pending, which is the newest
-// of the policy set from now on.
+// of the policy set from now on if it is of the set's present generation.
 func (t *tx) createVersion(ctx context.Context, h held) (rows.Version, error) {
 	id := polset.NewID("polsetver")
 	err := t.InsertVersion(ctx, rows.InsertVersionParams{
@@ -151,8 +146,10 @@ func (t *tx) createVersion(ctx context.Context, h held) (rows.Version, error) {
 	if err := t.GiveIngestionVersion(ctx, rows.GiveIngestionVersionParams{ID: h.ingestion.ID, VersionID: id}); err != nil {
 		return rows.Version{}, err
 	}
-	if err := t.SetNewestVersion(ctx, rows.SetNewestVersionParams{ID: h.set.ID, NewestVersionID: id}); err != nil {
-		return rows.Version{}, err
+	if h.ingestion.Generation == h.set.Generation {
+		if err := t.SetNewestVersion(ctx, rows.SetNewestVersionParams{ID: h.set.ID, NewestVersionID: id}); err != nil {
+			return rows.Version{}, err
+		}
 	}
 	h.ingestion.VersionID = id
 	t.noteVersion(h, "version.pending", nil)
@@ -171,15 +168,23 @@ func (t *tx) startVersion(ctx context.Context, h *held, content string) (v rows.
 	if err != nil || v.Status == string(polset.VersionIngressing) {
 		return v, err
 	}
-	n, err := t.StartVersion(ctx, rows.StartVersionParams{ID: v.ID, Content: content, Now: nullTime(t.now)})
-	if err != nil {
+	if err := canMove(v, polset.VersionIngressing); err != nil {
 		return v, err
 	}
-	if n == 0 {
-		return v, fmt.Errorf("its version is %s: %w", v.Status, polset.ErrConflict)
+	if err := t.StartVersion(ctx, rows.StartVersionParams{ID: v.ID, Content: content, Now: nullTime(t.now)}); err != nil {
+		return v, err
 	}
 	t.noteVersion(*h, "version.ingressing", nil)
 	return t.Version(ctx, v.ID)
+}
+
+// canMove refuses a move that the life of a version does not know. The locks
+// that every move holds keep the version as it was read.
+func canMove(v rows.Version, next polset.VersionStatus) error {
+	if !polset.VersionStatus(v.Status).CanMove(next) {
+		return fmt.Errorf("its version is %s: %w", v.Status, polset.ErrConflict)
+	}
+	return nil
 }
 
 // makeCurrent puts a ready version in force if the ingestion still speaks for

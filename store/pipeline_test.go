@@ -257,22 +257,56 @@ func TestReplayNeverRollsBack(t *testing.T) {
 		}
 
 		// A look at the branch that is older than the last one is dropped.
-		late := b.At()
 		b.must(b.Observe(b.ctx(), polset.Observation{
-			RepositoryID: repo, Branch: "main", Head: polset.Head{Branch: "main", Commit: "c1"}, At: late.Add(-time.Hour),
+			RepositoryID: repo, Branch: "main", Head: polset.Head{Branch: "main", Commit: "c1"}, Look: 1,
 		}))
 		if b.current(p.ID) != "c2" {
 			b.Fatal("case 27: an older look rolled back")
 		}
 		// The branch itself going back is no replay: what was ready is in force.
 		b.must(b.Observe(b.ctx(), polset.Observation{
-			RepositoryID: repo, Branch: "main", Head: polset.Head{Branch: "main", Commit: "c1"}, At: late.Add(time.Hour),
+			RepositoryID: repo, Branch: "main", Head: polset.Head{Branch: "main", Commit: "c1"}, Look: b.looks(repo),
 		}))
 		if b.current(p.ID) != "c1" {
 			b.Fatal("the observed head is not in force")
 		}
 		b.verify()
 	})
+}
+
+func TestForcedReturn(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		p := b.settled("net", "main", "c0")
+		repo := p.VCS.RepositoryID
+		for _, commit := range []string{"c1", "c2"} {
+			b.push("main", commit)
+			b.carry(repo, commit, commit)
+		}
+		// The branch is forced back to c1, whose new attempt fails.
+		b.push("main", "c1")
+		batch := b.claim(repo, "c1")
+		b.must(b.Store.Fail(b.ctx(), batch.Claims[0].Lease, polset.Fail(polset.ClassTimeout, "Slow."), polset.Content{}))
+		if got := b.current(p.ID); got != "c2" {
+			b.Fatalf("before the look %q is current", got)
+		}
+		b.observe(batch, "main", "c1")
+		if got := b.current(p.ID); got != "c1" {
+			b.Fatalf("the branch is at c1, which has a ready version, and %q is current", got)
+		}
+		// The same while the new attempt has not ended.
+		b.push("main", "c2")
+		b.observe(b.claim(repo, "c2"), "main", "c2")
+		if got := b.current(p.ID); got != "c2" {
+			b.Fatalf("the branch is at c2, which has a ready version, and %q is current", got)
+		}
+		b.verify()
+	})
+}
+
+// looks is the number of the last look at a repository.
+func (b *bench) looks(repository string) int64 {
+	b.Helper()
+	return int64(b.count("SELECT looks FROM repositories WHERE id = $1", repository))
 }
 
 // At is the database's time.
@@ -305,7 +339,7 @@ func TestObservedHead(t *testing.T) {
 		}
 		// The branch is deleted: nothing goes out of force.
 		b.must(b.Observe(b.ctx(), polset.Observation{
-			RepositoryID: repo, Branch: "main", Head: polset.Head{Branch: "main"}, At: b.At().Add(time.Hour),
+			RepositoryID: repo, Branch: "main", Head: polset.Head{Branch: "main"}, Look: b.looks(repo),
 		}))
 		if b.current(p.ID) != "c5" || len(b.history(p.ID)) != 3 {
 			b.Fatal("a deleted branch changed something")

@@ -26,6 +26,11 @@ func (s *Store) UpdatePolicySet(ctx context.Context, by polset.Principal, id str
 		if err != nil {
 			return err
 		}
+		if c.VCS != nil {
+			if err := s.reachByHead(ctx, tx, follow.repository, *c.VCS); err != nil {
+				return err
+			}
+		}
 		set := before.PolicySet
 		changed, err := applyChange(&set, c, follow)
 		if err != nil {
@@ -46,6 +51,11 @@ func (s *Store) UpdatePolicySet(ctx context.Context, by polset.Principal, id str
 				"changed": strings.Join(changed, " "), "name": set.Name, "policies-path": set.PoliciesPath,
 				"repository": follow.repository.Identifier, "branch": set.Branch, "token": set.TokenID.String,
 			})
+		}
+		if set.Generation != before.PolicySet.Generation {
+			if err := tx.ignoreUnversioned(ctx, set, "the settings of the policy set changed"); err != nil {
+				return err
+			}
 		}
 		if set.Generation != before.PolicySet.Generation && set.RepositoryID.Valid {
 			head := polset.Head{}
@@ -187,18 +197,37 @@ func (t *tx) updatePolicySet(ctx context.Context, set rows.PolicySet) error {
 	})
 }
 
+// ignoreUnversioned ends what a policy set has no version of yet, whoever
+// works on it. What has a version brings it to its end.
+func (t *tx) ignoreUnversioned(ctx context.Context, set rows.PolicySet, reason string) error {
+	list, err := t.UnversionedIngestions(ctx, set.ID)
+	if err != nil {
+		return err
+	}
+	for _, i := range list {
+		if err := t.IgnoreIngestion(ctx, rows.IgnoreIngestionParams{ID: i.ID, Reason: reason, Now: nullTime(t.now)}); err != nil {
+			return err
+		}
+		t.noteEnd(set.OrganizationID, i, polset.IngestionIgnored, "", reason)
+	}
+	return nil
+}
+
 // DeletePolicySet removes a policy set with its versions and ingestions, and
-// the repository's row with the last set that follows it. Work in progress on
-// it finds its lease lost.
+// the rows of its repositories, present and former, that nothing else needs.
+// Work in progress on it finds its lease lost.
 func (s *Store) DeletePolicySet(ctx context.Context, by polset.Principal, id string) error {
 	err := s.write(ctx, by, func(ctx context.Context, tx *tx) error {
 		r, err := tx.PolicySet(ctx, rows.PolicySetParams{ID: id, Tenant: by.OrganizationID})
 		if err != nil {
 			return found(err)
 		}
-		repository := r.PolicySet.RepositoryID
-		if repository.Valid {
-			if _, err := tx.lockRepository(ctx, repository.String); err != nil {
+		repositories, err := tx.repositoriesOfSet(ctx, r.PolicySet)
+		if err != nil {
+			return err
+		}
+		for _, repository := range repositories {
+			if _, err := tx.lockRepository(ctx, repository); err != nil {
 				return err
 			}
 		}
@@ -209,14 +238,16 @@ func (s *Store) DeletePolicySet(ctx context.Context, by polset.Principal, id str
 		if err != nil {
 			return found(err)
 		}
-		if locked.PolicySet.RepositoryID != repository {
+		if now, err := tx.repositoriesOfSet(ctx, locked.PolicySet); err != nil {
+			return err
+		} else if !slices.Equal(now, repositories) {
 			return errAgain
 		}
 		if _, err := tx.DeletePolicySet(ctx, id); err != nil {
 			return err
 		}
-		if repository.Valid {
-			if _, err := tx.RetireRepository(ctx, repository.String); err != nil {
+		for _, repository := range repositories {
+			if _, err := tx.RetireRepository(ctx, repository); err != nil {
 				return err
 			}
 		}
@@ -227,4 +258,21 @@ func (s *Store) DeletePolicySet(ctx context.Context, by polset.Principal, id str
 		return fmt.Errorf("delete policy set %s: %w", id, err)
 	}
 	return nil
+}
+
+// repositoriesOfSet are, in order, the repository that a set follows and those
+// that it followed and has unfinished work of.
+func (t *tx) repositoriesOfSet(ctx context.Context, set rows.PolicySet) ([]string, error) {
+	unfinished, err := t.RepositoriesOfUnfinished(ctx, set.ID)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]string, 0, len(unfinished)+1)
+	for _, id := range append(unfinished, set.RepositoryID) {
+		if id.Valid {
+			list = append(list, id.String)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list), nil
 }

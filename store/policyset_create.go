@@ -33,6 +33,9 @@ func (s *Store) CreatePolicySet(ctx context.Context, by polset.Principal, d pols
 			if follow.repository, err = tx.lockRepository(ctx, follow.repository.ID); err != nil {
 				return err
 			}
+			if err := s.reachByHead(ctx, tx, follow.repository, *d.VCS); err != nil {
+				return err
+			}
 		}
 		id := polset.NewID("polset")
 		n, err := tx.InsertPolicySet(ctx, rows.InsertPolicySetParams{
@@ -139,7 +142,7 @@ func (s *Store) beginAnew(ctx context.Context, tx *tx, set rows.PolicySet, f fol
 		// This look is older than it seems by the time that its caller took,
 		// so it never replaces another.
 		err := tx.ObserveBranchFirst(ctx, rows.ObserveBranchFirstParams{
-			RepositoryID: f.repository.ID, Name: head.Branch, Head: head.Commit, ObservedAt: tx.now,
+			RepositoryID: f.repository.ID, Name: head.Branch, Head: head.Commit,
 		})
 		if err != nil {
 			return err

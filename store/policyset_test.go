@@ -123,6 +123,7 @@ func TestFormerGeneration(t *testing.T) {
 		b.push("main", "c1")
 		batch := b.claim(p.VCS.RepositoryID, "c1")
 		b.observe(batch, "main", "c1")
+		b.must(second(b.Start(b.ctx(), batch.Claims[0].Lease, contentOf("t1"))))
 		path := "else"
 		_, err := b.UpdatePolicySet(b.ctx(), admin, p.ID, polset.PolicySetChange{PoliciesPath: &path})
 		b.must(err)
@@ -184,7 +185,7 @@ func TestDelete(t *testing.T) {
 		b.must(b.DeletePolicySet(b.ctx(), admin, q.ID))
 		b.want(second(b.Hook(b.ctx(), q.VCS.HookID)), polset.ErrNotFound)
 		b.want(b.Observe(b.ctx(), polset.Observation{
-			RepositoryID: q.VCS.RepositoryID, Branch: "main", Head: polset.Head{Branch: "main", Commit: "c1"}, At: b.At(),
+			RepositoryID: q.VCS.RepositoryID, Branch: "main", Head: polset.Head{Branch: "main", Commit: "c1"}, Look: 1000,
 		}), polset.ErrFenced)
 		if batch := b.claim(q.VCS.RepositoryID, "c1"); len(batch.Claims) != 0 {
 			b.Fatal("work for what is gone")

@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/polset/polset"
 )
 
@@ -129,6 +132,78 @@ func TestWrongKey(t *testing.T) {
 	})
 }
 
+// TestRotation rotates the key of two nodes, one after the other.
+func TestRotation(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		old, fresh := encoded(b.config.Key), NewKey()
+		node := func(keys string) *bench {
+			b.Helper()
+			other := *b
+			var err error
+			other.config.Key, err = ParseKey(keys)
+			b.must(err)
+			other.Store = other.node()
+			return &other
+		}
+		opens := func(on *bench, tokens ...string) {
+			b.Helper()
+			for _, token := range tokens {
+				r, err := on.Remote(b.ctx(), admin, token, "a/b")
+				b.must(err)
+				if r.Token.Reveal() != "ghp_secret_of_acme" {
+					b.Fatal("rotation changed a secret")
+				}
+			}
+		}
+		both := node(old + "," + fresh)
+		opens(node(fresh+","+old), b.conn.TokenID)
+		opens(both, b.conn.TokenID)
+
+		// A node that still seals with the old key after all was sealed anew.
+		late := both.connection("acme")
+		p := both.follower("net", "main", polset.Head{})
+		opens(node(fresh+","+old), b.conn.TokenID, late.TokenID)
+		last := node(fresh)
+		opens(last, b.conn.TokenID, late.TokenID)
+		h, err := last.Hook(b.ctx(), p.VCS.HookID)
+		b.must(err)
+		if h.Secrets[0].Reveal() != p.VCS.HookSecret.Reveal() {
+			b.Fatal("rotation changed a hook's secret")
+		}
+		b.verify()
+	})
+}
+
+// TestSealedForever has a token that no key opens: its own ingestions go
+// without it, and nothing else is held up.
+func TestSealedForever(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		lost := b.connection("acme")
+		b.follower("net", "main", polset.Head{Branch: "main", Commit: "c0"})
+		p, err := b.CreatePolicySet(b.ctx(), admin, polset.PolicySetDraft{
+			Organization: b.org.Name, Name: "lost", Kind: polset.KindOPA,
+			VCS: &polset.VCSDraft{
+				Identifier: "acme/policies", Branch: "main", TokenID: lost.TokenID, Head: polset.Head{Branch: "main", Commit: "c0"},
+			},
+		})
+		b.must(err)
+		b.exec(`UPDATE connections SET sealed_token = $1 WHERE id = $2`, []byte("of another key"), lost.ID)
+		core, seen := observer.New(zap.InfoLevel)
+		b.config.Logger = zap.New(core)
+		b.Store = b.node()
+		if seen.FilterMessageSnippet("POLSET_ENCRYPTION_KEY").Len() != 1 {
+			b.Fatalf("logged at the start: %v", seen.All())
+		}
+		batch := b.claim(p.VCS.RepositoryID, "c0")
+		if _, ok := batch.Remotes[lost.TokenID]; len(batch.Claims) != 2 || ok || batch.Remotes[b.conn.TokenID].Token.Empty() {
+			b.Fatalf("batch %+v", batch)
+		}
+		if seen.FilterMessageSnippet("connection token cannot be opened").Len() != 1 {
+			b.Fatalf("logged: %v", seen.All())
+		}
+	})
+}
+
 func TestKey(t *testing.T) {
 	for _, bad := range []string{"", "short", NewKey() + ",", "!" + NewKey()[1:]} {
 		if _, err := ParseKey(bad); err == nil {
@@ -140,12 +215,12 @@ func TestKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	both, err := ParseKey(second + ", " + first)
+	both, err := ParseKey(first + ", " + second)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(one.Derive("links"), both.Derive("links")) {
-		t.Error("a derived key changed while keys were rotated")
+		t.Error("a derived key changed before the new key came first")
 	}
 	if bytes.Equal(one.Derive("links"), one.Derive("else")) || len(one.Derive("links")) != 32 {
 		t.Error("purposes share a key")

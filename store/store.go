@@ -6,9 +6,11 @@
 // they act; what is not the principal's is not found. Times are the
 // database's, in UTC and microseconds: a node's own clock decides nothing.
 //
-// Locks are taken in one order everywhere: organization, repositories (by
-// id), policy set, audit chains (by name). The lock on a repository covers
-// what follows it.
+// Locks are taken in one order: organization, repositories (by id), policy
+// set, audit chains (by name). The lock on a repository covers what follows
+// it. Deleting an organization or a connection, and the sweep, touch many rows
+// in the database's own order: where they meet others in a deadlock, the
+// database detects it and the loser's transaction is tried again.
 package store
 
 import (
@@ -71,6 +73,7 @@ type Store struct {
 
 	requeueAfter time.Duration
 	metrics      metrics
+	logger       *zap.Logger
 	unlock       func() error // of the process lock; nil without it
 }
 
@@ -82,7 +85,7 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s := &Store{aead: aead, requeueAfter: c.RequeueAfter, metrics: newMetrics()}
+	s := &Store{aead: aead, requeueAfter: c.RequeueAfter, metrics: newMetrics(), logger: c.Logger}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("open store: %w", err), s.Close())
@@ -122,7 +125,7 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 // needs no key, changes nothing, and refuses tables of another release.
 func OpenReadOnly(ctx context.Context, c Config) (_ *Store, err error) {
 	c = c.withDefaults()
-	s := &Store{requeueAfter: c.RequeueAfter, metrics: newMetrics()}
+	s := &Store{requeueAfter: c.RequeueAfter, metrics: newMetrics(), logger: c.Logger}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("open store to read: %w", err), s.Close())

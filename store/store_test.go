@@ -212,7 +212,7 @@ func (b *bench) observe(batch polset.Batch, branch, head string) {
 		name = "main"
 	}
 	b.must(b.Observe(b.ctx(), polset.Observation{
-		RepositoryID: batch.Repository.ID, Branch: branch, Head: polset.Head{Branch: name, Commit: head}, At: batch.At,
+		RepositoryID: batch.Repository.ID, Branch: branch, Head: polset.Head{Branch: name, Commit: head}, Look: batch.Look,
 	}))
 }
 

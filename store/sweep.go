@@ -25,7 +25,7 @@ func (s *Store) Sweep(ctx context.Context) (int, error) {
 			return err
 		}
 		woken = len(list)
-		return s.wake(ctx, tx, list)
+		return s.wakeAll(ctx, tx, list)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("sweep: %w", err)
@@ -33,8 +33,13 @@ func (s *Store) Sweep(ctx context.Context) (int, error) {
 	return woken, nil
 }
 
-// wake enqueues ingestions, one job for each commit and time.
-func (s *Store) wake(ctx context.Context, tx *tx, list []rows.Ingestion) error {
+// longestRequeue bounds the time between two jobs for work that nobody takes.
+const longestRequeue = 15 * time.Minute
+
+// wakeAll enqueues ingestions, one job for each commit and time. The longer
+// one has been due, the later it is enqueued again: the jobs of a backlog are
+// in the queue, and more of them would not make it shorter.
+func (s *Store) wakeAll(ctx context.Context, tx *tx, list []rows.Ingestion) error {
 	type wakeUp struct {
 		job queue.Job
 		at  time.Time
@@ -45,7 +50,8 @@ func (s *Store) wake(ctx context.Context, tx *tx, list []rows.Ingestion) error {
 		if due.Before(tx.now) {
 			due = tx.now
 		}
-		err := tx.EnqueuedIngestion(ctx, rows.EnqueuedIngestionParams{ID: i.ID, EnqueueAt: due.Add(s.requeueAfter)})
+		pause := max(s.requeueAfter, min(tx.now.Sub(i.DueAt), longestRequeue))
+		err := tx.EnqueuedIngestion(ctx, rows.EnqueuedIngestionParams{ID: i.ID, EnqueueAt: due.Add(pause)})
 		if err != nil {
 			return err
 		}
@@ -54,7 +60,7 @@ func (s *Store) wake(ctx context.Context, tx *tx, list []rows.Ingestion) error {
 			continue
 		}
 		done[w] = true
-		if err := s.enqueue(ctx, tx, i); err != nil {
+		if err := wake(ctx, tx, i); err != nil {
 			return err
 		}
 	}
@@ -89,7 +95,7 @@ func (s *Store) takeOver(ctx context.Context) error {
 				"policy-set": i.PolicySetID, "reason": "the server was started anew",
 			})
 		}
-		return s.wake(ctx, tx, list)
+		return s.wakeAll(ctx, tx, list)
 	})
 	if err != nil {
 		return fmt.Errorf("take over unfinished work: %w", err)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -36,7 +37,8 @@ const auditBatch = 1000
 
 // VerifyAudit walks every chain from its first row to its head, and compares
 // what the rows of versions and policy sets say with what was written when
-// they were made. expected names hashes that were the heads of chains once:
+// they were made: no row without its entry, and no entry without its row, short
+// of a deletion that was written too. expected names hashes that were the heads of chains once:
 // each must still be in its chain. The error is a *BrokenChain when the trail
 // does not hold.
 //
@@ -51,7 +53,7 @@ func (s *Store) VerifyAudit(ctx context.Context, expected map[string]string) (_ 
 			err = fmt.Errorf("verify audit: %w", rerr)
 		}
 	}()
-	a := auditor{Queries: rows.New(snapshot), digests: map[string]fact{}, currents: map[string]fact{}}
+	a := auditor{Queries: rows.New(snapshot), digests: map[string]fact{}, currents: map[string]fact{}, deleted: map[string]bool{}}
 	return a.verify(ctx, expected)
 }
 
@@ -61,13 +63,15 @@ type auditor struct {
 	*rows.Queries
 	digests  map[string]fact // by version
 	currents map[string]fact // the version in force, by policy set
+	deleted  map[string]bool // policy sets and organizations
 }
 
 // A fact is what an entry says, and where.
 type fact struct {
-	value    string
-	chain    string
-	sequence int64
+	value     string
+	policySet string
+	chain     string
+	sequence  int64
 }
 
 func (a *auditor) verify(ctx context.Context, expected map[string]string) ([]AuditHead, error) {
@@ -171,9 +175,11 @@ func (a *auditor) verifyChain(ctx context.Context, chain string, heads map[strin
 func (a *auditor) remember(e polset.AuditEntry) {
 	switch e.Action {
 	case "version.ready":
-		a.digests[e.Subject] = fact{e.Details["digest"], e.Chain, e.Sequence}
+		a.digests[e.Subject] = fact{e.Details["digest"], e.Details["policy-set"], e.Chain, e.Sequence}
 	case "policy-set.current":
-		a.currents[e.Subject] = fact{e.Details["version"], e.Chain, e.Sequence}
+		a.currents[e.Subject] = fact{e.Details["version"], e.Subject, e.Chain, e.Sequence}
+	case "policy-set.deleted", "organization.deleted":
+		a.deleted[e.Subject] = true
 	}
 }
 
@@ -181,6 +187,7 @@ func (a *auditor) remember(e polset.AuditEntry) {
 func (a *auditor) compareRows(ctx context.Context) error {
 	err := readyVersions(ctx, a.Queries, func(v polset.Version) error {
 		f, ok := a.digests[v.ID]
+		delete(a.digests, v.ID)
 		switch {
 		case !ok:
 			return a.unwitnessed(ctx, v.PolicySetID, "version "+v.ID+" is ready, and no row tells of it")
@@ -199,6 +206,7 @@ func (a *auditor) compareRows(ctx context.Context) error {
 	}
 	for _, r := range currents {
 		f, ok := a.currents[r.ID]
+		delete(a.currents, r.ID)
 		switch {
 		case !ok:
 			return a.unwitnessed(ctx, r.ID, "policy set "+r.ID+" has a current version, and no row tells of it")
@@ -207,7 +215,31 @@ func (a *auditor) compareRows(ctx context.Context) error {
 				"it puts version %s of policy set %s in force, and %s is", f.value, r.ID, r.CurrentVersionID)}
 		}
 	}
-	return nil
+	return a.orphaned()
+}
+
+// orphaned answers with the first entry whose row was not met, though nothing
+// tells of its deletion. Identifiers are never used again, so a deletion is
+// always the later of the two.
+func (a *auditor) orphaned() error {
+	var list []*BrokenChain
+	lost := func(f fact, why string) {
+		if !a.deleted[f.policySet] && !a.deleted[f.chain] {
+			list = append(list, &BrokenChain{Chain: f.chain, Sequence: f.sequence, Why: why})
+		}
+	}
+	for id, f := range a.digests {
+		lost(f, fmt.Sprintf("it makes version %s ready, and there is no such ready version", id))
+	}
+	for id, f := range a.currents {
+		lost(f, fmt.Sprintf("it puts version %s of policy set %s in force, and none is", f.value, id))
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	return slices.MinFunc(list, func(a, b *BrokenChain) int {
+		return cmp.Or(cmp.Compare(a.Chain, b.Chain), cmp.Compare(a.Sequence, b.Sequence))
+	})
 }
 
 // unwitnessed answers for a row that no entry tells of.

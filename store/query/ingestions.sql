@@ -9,15 +9,26 @@ SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.
 
 -- name: IngestionsDue :many
 -- What a worker may take of a commit: waiting or abandoned, and nothing
--- earlier of the same policy set unfinished.
+-- earlier of the same generation of its policy set unfinished.
 SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at FROM ingestions
 WHERE ingestions.repository_id = sqlc.arg(repository_id) AND ingestions.commit_id = sqlc.arg(commit_id)
   AND ingestions.ended_at IS NULL AND ingestions.due_at <= sqlc.arg(now)
   AND NOT EXISTS (
     SELECT 1 FROM ingestions AS earlier
-    WHERE earlier.policy_set_id = ingestions.policy_set_id
+    WHERE earlier.policy_set_id = ingestions.policy_set_id AND earlier.generation = ingestions.generation
       AND earlier.ended_at IS NULL AND earlier.sequence < ingestions.sequence)
-ORDER BY ingestions.sequence;
+ORDER BY ingestions.sequence LIMIT sqlc.arg(size);
+
+-- name: CountClaimable :one
+-- What of a commit waits for nothing but a worker, and maybe its time: the end
+-- of the earlier wakes the rest.
+SELECT count(*) FROM ingestions
+WHERE ingestions.repository_id = sqlc.arg(repository_id) AND ingestions.commit_id = sqlc.arg(commit_id)
+  AND ingestions.ended_at IS NULL
+  AND NOT EXISTS (
+    SELECT 1 FROM ingestions AS earlier
+    WHERE earlier.policy_set_id = ingestions.policy_set_id AND earlier.generation = ingestions.generation
+      AND earlier.ended_at IS NULL AND earlier.sequence < ingestions.sequence);
 
 -- name: IngestionsToSweep :many
 -- Due work that nothing woke for a while; the first of each policy set only,
@@ -27,13 +38,13 @@ WHERE ingestions.ended_at IS NULL AND ingestions.due_at <= sqlc.arg(now) AND ing
   AND ingestions.repository_id IS NOT NULL
   AND NOT EXISTS (
     SELECT 1 FROM ingestions AS earlier
-    WHERE earlier.policy_set_id = ingestions.policy_set_id
+    WHERE earlier.policy_set_id = ingestions.policy_set_id AND earlier.generation = ingestions.generation
       AND earlier.ended_at IS NULL AND earlier.sequence < ingestions.sequence)
 ORDER BY ingestions.enqueue_at, ingestions.sequence LIMIT sqlc.arg(size);
 
 -- name: NextIngestion :one
 SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at FROM ingestions
-WHERE policy_set_id = $1 AND ended_at IS NULL ORDER BY sequence LIMIT 1;
+WHERE policy_set_id = $1 AND generation = $2 AND ended_at IS NULL ORDER BY sequence LIMIT 1;
 
 -- name: LastPush :one
 SELECT commit_id FROM ingestions
@@ -47,6 +58,13 @@ SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.
 WHERE policy_set_id = sqlc.arg(policy_set_id) AND generation = sqlc.arg(generation)
   AND (commit_id = sqlc.arg(commit_id) OR (commit_id = '' AND ended_at IS NULL))
 ORDER BY sequence DESC LIMIT 1;
+
+-- name: ReadyIngestionOfHead :one
+-- The latest ingestion of a commit that led to a ready version.
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at FROM ingestions
+WHERE ingestions.policy_set_id = sqlc.arg(policy_set_id) AND ingestions.generation = sqlc.arg(generation) AND ingestions.commit_id = sqlc.arg(commit_id)
+  AND EXISTS (SELECT 1 FROM versions WHERE versions.id = ingestions.version_id AND versions.status = 'ready')
+ORDER BY ingestions.sequence DESC LIMIT 1;
 
 -- name: ClaimIngestion :execrows
 UPDATE ingestions SET status = 'running', lease = lease + 1, attempts = attempts + 1,
@@ -76,6 +94,18 @@ UPDATE ingestions SET version_id = $2 WHERE id = $1;
 UPDATE ingestions SET status = sqlc.arg(status), reason = sqlc.arg(reason), version_id = sqlc.arg(version_id), ended_at = sqlc.arg(now)
 WHERE id = sqlc.arg(id) AND lease = sqlc.arg(lease) AND status = 'running';
 
+-- name: UnversionedIngestions :many
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at FROM ingestions
+WHERE policy_set_id = $1 AND ended_at IS NULL AND version_id = '' ORDER BY sequence;
+
+-- name: IgnoreIngestion :exec
+-- Over the head of whoever holds its lease.
+UPDATE ingestions SET status = 'ignored', reason = $2, lease = lease + 1, ended_at = sqlc.arg(now) WHERE id = $1 AND ended_at IS NULL;
+
+-- name: RepositoriesOfUnfinished :many
+SELECT DISTINCT repository_id FROM ingestions
+WHERE policy_set_id = $1 AND ended_at IS NULL AND repository_id IS NOT NULL ORDER BY repository_id;
+
 -- name: VoidLeases :execrows
 -- For a process that knows itself to be the only one: nobody holds a lease.
 UPDATE ingestions SET status = 'pending', lease = lease + 1, due_at = sqlc.arg(now), enqueue_at = sqlc.arg(now)
@@ -86,9 +116,13 @@ SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.
 WHERE ingestions.ended_at IS NULL AND ingestions.repository_id IS NOT NULL
   AND NOT EXISTS (
     SELECT 1 FROM ingestions AS earlier
-    WHERE earlier.policy_set_id = ingestions.policy_set_id
+    WHERE earlier.policy_set_id = ingestions.policy_set_id AND earlier.generation = ingestions.generation
       AND earlier.ended_at IS NULL AND earlier.sequence < ingestions.sequence)
 ORDER BY ingestions.sequence;
 
 -- name: CountUnfinished :one
 SELECT count(*) FROM ingestions WHERE ended_at IS NULL;
+
+-- name: LatestIngestion :one
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at FROM ingestions
+WHERE policy_set_id = sqlc.arg(policy_set_id) ORDER BY sequence DESC LIMIT 1;

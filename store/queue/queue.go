@@ -52,7 +52,8 @@ type Queue struct {
 	logger  *slog.Logger
 
 	mu     sync.Mutex
-	client runner // nil unless started
+	client runner      // nil unless started
+	detach func() bool // from the context of Start
 }
 
 // backend is what differs between the databases.
@@ -98,7 +99,8 @@ func (q *Queue) Start(ctx context.Context, workers int, handler func(ctx context
 	if err := river.AddWorkerSafely(bundle, &worker{handler: handler}); err != nil {
 		return fmt.Errorf("start queue: %w", err)
 	}
-	client, err := q.backend.start(ctx, &river.Config{
+	// River takes the end of its context for an order to cancel all handlers.
+	client, err := q.backend.start(context.WithoutCancel(ctx), &river.Config{
 		Queues:                      map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: workers}},
 		Workers:                     bundle,
 		FetchCooldown:               fetchCooldown,
@@ -115,6 +117,13 @@ func (q *Queue) Start(ctx context.Context, workers int, handler func(ctx context
 		return fmt.Errorf("start queue: %w", err)
 	}
 	q.client = client
+	q.detach = context.AfterFunc(ctx, func() {
+		// River's Stop holds a lock while it waits, so this one must not: it
+		// only tells River to begin no further job.
+		impatient, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		cancel()
+		_ = client.Stop(impatient) // the error is that it did not wait
+	})
 	return nil
 }
 
@@ -123,12 +132,13 @@ func (q *Queue) Start(ctx context.Context, workers int, handler func(ctx context
 // started stops at once.
 func (q *Queue) Stop(ctx context.Context) error {
 	q.mu.Lock()
-	client := q.client
-	q.client = nil
+	client, detach := q.client, q.detach
+	q.client, q.detach = nil, nil
 	q.mu.Unlock()
 	if client == nil {
 		return nil
 	}
+	detach()
 	err := client.Stop(ctx)
 	if err == nil {
 		return nil

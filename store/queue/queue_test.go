@@ -150,6 +150,26 @@ func TestWork(t *testing.T) {
 	})
 }
 
+// A job with a time must not begin before it by any clock, River's rounding of
+// both to the nearest millisecond included.
+func TestEnqueueRoundsUp(t *testing.T) {
+	onBoth(t, func(t *testing.T, q *Queue) {
+		base := time.Now().UTC().Add(time.Hour).Truncate(time.Second)
+		for _, fraction := range []time.Duration{0, 1, 499_999, 500_000, 999_999} {
+			at := base.Add(fraction)
+			tx, err := q.Begin(t.Context())
+			must(t, err)
+			must(t, tx.Enqueue(t.Context(), Job{}, at))
+			var got time.Time
+			must(t, tx.QueryRowContext(t.Context(), "SELECT scheduled_at FROM river_job").Scan(&got))
+			must(t, tx.Rollback(t.Context()))
+			if early := got.Sub(at); early < 500*time.Microsecond || early > 3*time.Millisecond {
+				t.Errorf("a job for %s begins %s after it", at, early)
+			}
+		}
+	})
+}
+
 func TestStopWaitsThenCancels(t *testing.T) {
 	onBoth(t, func(t *testing.T, q *Queue) {
 		began, cancelled := make(chan struct{}), make(chan struct{})
@@ -168,6 +188,68 @@ func TestStopWaitsThenCancels(t *testing.T) {
 		case <-cancelled:
 		default:
 			t.Fatal("stopped while a handler ran")
+		}
+	})
+}
+
+// The end of Start's context is no order to cancel: handlers run on until
+// they are done, or until Stop loses patience.
+func TestEndOfStartContext(t *testing.T) {
+	onBoth(t, func(t *testing.T, q *Queue) {
+		for _, patient := range []bool{true, false} {
+			start, end := context.WithCancel(t.Context())
+			defer end()
+			began, late, release := make(chan context.Context, 1), make(chan struct{}), make(chan struct{})
+			must(t, q.Start(start, 2, func(ctx context.Context, job Job) error {
+				if job.Commit == "late" {
+					late <- struct{}{}
+					return nil
+				}
+				began <- ctx
+				if patient {
+					<-release
+					return ctx.Err()
+				}
+				<-ctx.Done()
+				close(release)
+				return ctx.Err()
+			}))
+			enqueue(t, q, Job{Commit: "long"}, time.Time{})
+			running := <-began
+			end()
+
+			// A fetch may have been under way, so the first jobs may still be
+			// begun; then none is for longer than several polls.
+			for fetched, tries := true, 0; fetched; tries++ {
+				if tries == 5 {
+					t.Fatal("jobs are begun after the end of the start context")
+				}
+				enqueue(t, q, Job{Commit: "late"}, time.Time{})
+				select {
+				case <-running.Done():
+					t.Fatal("the end of the start context cancelled a handler")
+				case <-late:
+				case <-time.After(3 * fetchPoll):
+					fetched = false
+				}
+			}
+			if patient {
+				close(release)
+				must(t, q.Stop(t.Context()))
+			} else {
+				patience, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+				defer cancel()
+				must(t, q.Stop(patience))
+				select {
+				case <-release:
+				default:
+					t.Fatal("stopped while a handler ran")
+				}
+			}
+			tx, err := q.Begin(t.Context())
+			must(t, err)
+			must(t, tx.Reset(t.Context()))
+			must(t, tx.Commit(t.Context()))
 		}
 	})
 }

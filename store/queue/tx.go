@@ -47,6 +47,11 @@ type statements interface {
 // Enqueue adds a job to the transaction, to be done not before at; the zero
 // time means at once.
 func (t *Tx) Enqueue(ctx context.Context, job Job, at time.Time) error {
+	if !at.IsZero() {
+		// On SQLite River rounds both this time and the clock of its poll to
+		// the nearest millisecond; two more than there are never come early.
+		at = at.Truncate(time.Millisecond).Add(2 * time.Millisecond)
+	}
 	id, err := t.enqueue(ctx, job, &river.InsertOpts{ScheduledAt: at, MaxAttempts: maxAttempts})
 	if err != nil {
 		return fmt.Errorf("enqueue job: %w", err)

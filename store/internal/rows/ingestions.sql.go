@@ -37,6 +37,30 @@ func (q *Queries) ClaimIngestion(ctx context.Context, arg ClaimIngestionParams) 
 	return result.RowsAffected()
 }
 
+const countClaimable = `-- name: CountClaimable :one
+SELECT count(*) FROM ingestions
+WHERE ingestions.repository_id = $1 AND ingestions.commit_id = $2
+  AND ingestions.ended_at IS NULL
+  AND NOT EXISTS (
+    SELECT 1 FROM ingestions AS earlier
+    WHERE earlier.policy_set_id = ingestions.policy_set_id AND earlier.generation = ingestions.generation
+      AND earlier.ended_at IS NULL AND earlier.sequence < ingestions.sequence)
+`
+
+type CountClaimableParams struct {
+	RepositoryID sql.NullString
+	CommitID     string
+}
+
+// What of a commit waits for nothing but a worker, and maybe its time: the end
+// of the earlier wakes the rest.
+func (q *Queries) CountClaimable(ctx context.Context, arg CountClaimableParams) (int64, error) {
+	row := q.db.QueryRowContext(ctx, countClaimable, arg.RepositoryID, arg.CommitID)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const countUnfinished = `-- name: CountUnfinished :one
 SELECT count(*) FROM ingestions WHERE ended_at IS NULL
 `
@@ -102,6 +126,22 @@ type GiveIngestionVersionParams struct {
 
 func (q *Queries) GiveIngestionVersion(ctx context.Context, arg GiveIngestionVersionParams) error {
 	_, err := q.db.ExecContext(ctx, giveIngestionVersion, arg.ID, arg.VersionID)
+	return err
+}
+
+const ignoreIngestion = `-- name: IgnoreIngestion :exec
+UPDATE ingestions SET status = 'ignored', reason = $2, lease = lease + 1, ended_at = $3 WHERE id = $1 AND ended_at IS NULL
+`
+
+type IgnoreIngestionParams struct {
+	ID     string
+	Reason string
+	Now    sql.NullTime
+}
+
+// Over the head of whoever holds its lease.
+func (q *Queries) IgnoreIngestion(ctx context.Context, arg IgnoreIngestionParams) error {
+	_, err := q.db.ExecContext(ctx, ignoreIngestion, arg.ID, arg.Reason, arg.Now)
 	return err
 }
 
@@ -196,21 +236,27 @@ WHERE ingestions.repository_id = $1 AND ingestions.commit_id = $2
   AND ingestions.ended_at IS NULL AND ingestions.due_at <= $3
   AND NOT EXISTS (
     SELECT 1 FROM ingestions AS earlier
-    WHERE earlier.policy_set_id = ingestions.policy_set_id
+    WHERE earlier.policy_set_id = ingestions.policy_set_id AND earlier.generation = ingestions.generation
       AND earlier.ended_at IS NULL AND earlier.sequence < ingestions.sequence)
-ORDER BY ingestions.sequence
+ORDER BY ingestions.sequence LIMIT $4
 `
 
 type IngestionsDueParams struct {
 	RepositoryID sql.NullString
 	CommitID     string
 	Now          time.Time
+	Size         int32
 }
 
 // What a worker may take of a commit: waiting or abandoned, and nothing
-// earlier of the same policy set unfinished.
+// earlier of the same generation of its policy set unfinished.
 func (q *Queries) IngestionsDue(ctx context.Context, arg IngestionsDueParams) ([]Ingestion, error) {
-	rows, err := q.db.QueryContext(ctx, ingestionsDue, arg.RepositoryID, arg.CommitID, arg.Now)
+	rows, err := q.db.QueryContext(ctx, ingestionsDue,
+		arg.RepositoryID,
+		arg.CommitID,
+		arg.Now,
+		arg.Size,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -264,7 +310,7 @@ WHERE ingestions.ended_at IS NULL AND ingestions.due_at <= $1 AND ingestions.enq
   AND ingestions.repository_id IS NOT NULL
   AND NOT EXISTS (
     SELECT 1 FROM ingestions AS earlier
-    WHERE earlier.policy_set_id = ingestions.policy_set_id
+    WHERE earlier.policy_set_id = ingestions.policy_set_id AND earlier.generation = ingestions.generation
       AND earlier.ended_at IS NULL AND earlier.sequence < ingestions.sequence)
 ORDER BY ingestions.enqueue_at, ingestions.sequence LIMIT $2
 `
@@ -390,13 +436,103 @@ func (q *Queries) LastPush(ctx context.Context, arg LastPushParams) (string, err
 	return commit_id, err
 }
 
-const nextIngestion = `-- name: NextIngestion :one
+const latestIngestion = `-- name: LatestIngestion :one
 SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at FROM ingestions
-WHERE policy_set_id = $1 AND ended_at IS NULL ORDER BY sequence LIMIT 1
+WHERE policy_set_id = $1 ORDER BY sequence DESC LIMIT 1
 `
 
-func (q *Queries) NextIngestion(ctx context.Context, policySetID string) (Ingestion, error) {
-	row := q.db.QueryRowContext(ctx, nextIngestion, policySetID)
+func (q *Queries) LatestIngestion(ctx context.Context, policySetID string) (Ingestion, error) {
+	row := q.db.QueryRowContext(ctx, latestIngestion, policySetID)
+	var i Ingestion
+	err := row.Scan(
+		&i.Sequence,
+		&i.ID,
+		&i.PolicySetID,
+		&i.RepositoryID,
+		&i.TokenID,
+		&i.Generation,
+		&i.Branch,
+		&i.PushedBranch,
+		&i.CommitID,
+		&i.Path,
+		&i.Submodules,
+		&i.Kind,
+		&i.Cause,
+		&i.DeliveryGUID,
+		&i.Status,
+		&i.Reason,
+		&i.VersionID,
+		&i.Attempts,
+		&i.Failures,
+		&i.Lease,
+		&i.DueAt,
+		&i.EnqueueAt,
+		&i.CreatedAt,
+		&i.StartedAt,
+		&i.EndedAt,
+	)
+	return i, err
+}
+
+const nextIngestion = `-- name: NextIngestion :one
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at FROM ingestions
+WHERE policy_set_id = $1 AND generation = $2 AND ended_at IS NULL ORDER BY sequence LIMIT 1
+`
+
+type NextIngestionParams struct {
+	PolicySetID string
+	Generation  int64
+}
+
+func (q *Queries) NextIngestion(ctx context.Context, arg NextIngestionParams) (Ingestion, error) {
+	row := q.db.QueryRowContext(ctx, nextIngestion, arg.PolicySetID, arg.Generation)
+	var i Ingestion
+	err := row.Scan(
+		&i.Sequence,
+		&i.ID,
+		&i.PolicySetID,
+		&i.RepositoryID,
+		&i.TokenID,
+		&i.Generation,
+		&i.Branch,
+		&i.PushedBranch,
+		&i.CommitID,
+		&i.Path,
+		&i.Submodules,
+		&i.Kind,
+		&i.Cause,
+		&i.DeliveryGUID,
+		&i.Status,
+		&i.Reason,
+		&i.VersionID,
+		&i.Attempts,
+		&i.Failures,
+		&i.Lease,
+		&i.DueAt,
+		&i.EnqueueAt,
+		&i.CreatedAt,
+		&i.StartedAt,
+		&i.EndedAt,
+	)
+	return i, err
+}
+
+const readyIngestionOfHead = `-- name: ReadyIngestionOfHead :one
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at FROM ingestions
+WHERE ingestions.policy_set_id = $1 AND ingestions.generation = $2 AND ingestions.commit_id = $3
+  AND EXISTS (SELECT 1 FROM versions WHERE versions.id = ingestions.version_id AND versions.status = 'ready')
+ORDER BY ingestions.sequence DESC LIMIT 1
+`
+
+type ReadyIngestionOfHeadParams struct {
+	PolicySetID string
+	Generation  int64
+	CommitID    string
+}
+
+// The latest ingestion of a commit that led to a ready version.
+func (q *Queries) ReadyIngestionOfHead(ctx context.Context, arg ReadyIngestionOfHeadParams) (Ingestion, error) {
+	row := q.db.QueryRowContext(ctx, readyIngestionOfHead, arg.PolicySetID, arg.Generation, arg.CommitID)
 	var i Ingestion
 	err := row.Scan(
 		&i.Sequence,
@@ -477,6 +613,34 @@ func (q *Queries) RenewIngestion(ctx context.Context, arg RenewIngestionParams) 
 	return result.RowsAffected()
 }
 
+const repositoriesOfUnfinished = `-- name: RepositoriesOfUnfinished :many
+SELECT DISTINCT repository_id FROM ingestions
+WHERE policy_set_id = $1 AND ended_at IS NULL AND repository_id IS NOT NULL ORDER BY repository_id
+`
+
+func (q *Queries) RepositoriesOfUnfinished(ctx context.Context, policySetID string) ([]sql.NullString, error) {
+	rows, err := q.db.QueryContext(ctx, repositoriesOfUnfinished, policySetID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []sql.NullString
+	for rows.Next() {
+		var repository_id sql.NullString
+		if err := rows.Scan(&repository_id); err != nil {
+			return nil, err
+		}
+		items = append(items, repository_id)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const resolveIngestion = `-- name: ResolveIngestion :execrows
 UPDATE ingestions SET commit_id = $1
 WHERE id = $2 AND lease = $3 AND status = 'running'
@@ -501,13 +665,67 @@ SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.
 WHERE ingestions.ended_at IS NULL AND ingestions.repository_id IS NOT NULL
   AND NOT EXISTS (
     SELECT 1 FROM ingestions AS earlier
-    WHERE earlier.policy_set_id = ingestions.policy_set_id
+    WHERE earlier.policy_set_id = ingestions.policy_set_id AND earlier.generation = ingestions.generation
       AND earlier.ended_at IS NULL AND earlier.sequence < ingestions.sequence)
 ORDER BY ingestions.sequence
 `
 
 func (q *Queries) UnfinishedFirst(ctx context.Context) ([]Ingestion, error) {
 	rows, err := q.db.QueryContext(ctx, unfinishedFirst)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Ingestion
+	for rows.Next() {
+		var i Ingestion
+		if err := rows.Scan(
+			&i.Sequence,
+			&i.ID,
+			&i.PolicySetID,
+			&i.RepositoryID,
+			&i.TokenID,
+			&i.Generation,
+			&i.Branch,
+			&i.PushedBranch,
+			&i.CommitID,
+			&i.Path,
+			&i.Submodules,
+			&i.Kind,
+			&i.Cause,
+			&i.DeliveryGUID,
+			&i.Status,
+			&i.Reason,
+			&i.VersionID,
+			&i.Attempts,
+			&i.Failures,
+			&i.Lease,
+			&i.DueAt,
+			&i.EnqueueAt,
+			&i.CreatedAt,
+			&i.StartedAt,
+			&i.EndedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const unversionedIngestions = `-- name: UnversionedIngestions :many
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at FROM ingestions
+WHERE policy_set_id = $1 AND ended_at IS NULL AND version_id = '' ORDER BY sequence
+`
+
+func (q *Queries) UnversionedIngestions(ctx context.Context, policySetID string) ([]Ingestion, error) {
+	rows, err := q.db.QueryContext(ctx, unversionedIngestions, policySetID)
 	if err != nil {
 		return nil, err
 	}

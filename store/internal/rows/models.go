@@ -31,7 +31,7 @@ type Branch struct {
 	RepositoryID string
 	Name         string
 	Head         string
-	ObservedAt   time.Time
+	Look         int64
 }
 
 type Connection struct {
@@ -124,6 +124,11 @@ type Repository struct {
 	DefaultBranch  string
 	HookID         string
 	SealedSecrets  []byte
+	Looks          int64
+	Proven         bool
+	ReachedKey     string
+	NamedLook      int64
+	MissedLook     int64
 	CreatedAt      time.Time
 }
 

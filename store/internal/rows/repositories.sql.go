@@ -11,7 +11,8 @@ import (
 )
 
 const bindRepository = `-- name: BindRepository :exec
-UPDATE repositories SET external_id = $2, identifier = $3, identifier_key = $4, default_branch = $5 WHERE id = $1
+UPDATE repositories SET external_id = $2, identifier = $3, identifier_key = $4, default_branch = $5, proven = $6, named_look = $7
+WHERE id = $1
 `
 
 type BindRepositoryParams struct {
@@ -20,6 +21,8 @@ type BindRepositoryParams struct {
 	Identifier    string
 	IdentifierKey string
 	DefaultBranch string
+	Proven        bool
+	NamedLook     int64
 }
 
 func (q *Queries) BindRepository(ctx context.Context, arg BindRepositoryParams) error {
@@ -29,12 +32,14 @@ func (q *Queries) BindRepository(ctx context.Context, arg BindRepositoryParams) 
 		arg.Identifier,
 		arg.IdentifierKey,
 		arg.DefaultBranch,
+		arg.Proven,
+		arg.NamedLook,
 	)
 	return err
 }
 
 const branch = `-- name: Branch :one
-SELECT repository_id, name, head, observed_at FROM branches WHERE repository_id = $1 AND name = $2
+SELECT repository_id, name, head, look FROM branches WHERE repository_id = $1 AND name = $2
 `
 
 type BranchParams struct {
@@ -49,14 +54,15 @@ func (q *Queries) Branch(ctx context.Context, arg BranchParams) (Branch, error) 
 		&i.RepositoryID,
 		&i.Name,
 		&i.Head,
-		&i.ObservedAt,
+		&i.Look,
 	)
 	return i, err
 }
 
 const insertRepository = `-- name: InsertRepository :exec
-INSERT INTO repositories (id, organization_id, http_url, host, identifier, identifier_key, external_id, default_branch, hook_id, sealed_secrets, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, 0, '', $7, $8, $9)
+INSERT INTO repositories (id, organization_id, http_url, host, identifier, identifier_key, external_id, default_branch, hook_id, sealed_secrets, looks,
+    proven, reached_key, named_look, missed_look, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, 0, '', $7, $8, 0, false, '', 0, 0, $9)
 `
 
 type InsertRepositoryParams struct {
@@ -86,26 +92,47 @@ func (q *Queries) InsertRepository(ctx context.Context, arg InsertRepositoryPara
 	return err
 }
 
+const missPush = `-- name: MissPush :exec
+UPDATE repositories SET missed_look = looks + 1 WHERE id = $1
+`
+
+// Only a look that is claimed from now on is sure to see the push.
+func (q *Queries) MissPush(ctx context.Context, id string) error {
+	_, err := q.db.ExecContext(ctx, missPush, id)
+	return err
+}
+
+const nextLook = `-- name: NextLook :one
+UPDATE repositories SET looks = looks + 1 WHERE id = $1 RETURNING looks
+`
+
+func (q *Queries) NextLook(ctx context.Context, id string) (int64, error) {
+	row := q.db.QueryRowContext(ctx, nextLook, id)
+	var looks int64
+	err := row.Scan(&looks)
+	return looks, err
+}
+
 const observeBranch = `-- name: ObserveBranch :execrows
-INSERT INTO branches (repository_id, name, head, observed_at) VALUES ($1, $2, $3, $4)
-ON CONFLICT (repository_id, name) DO UPDATE SET head = excluded.head, observed_at = excluded.observed_at
-WHERE branches.observed_at <= excluded.observed_at
+INSERT INTO branches (repository_id, name, head, look) VALUES ($1, $2, $3, $4)
+ON CONFLICT (repository_id, name) DO UPDATE SET head = excluded.head, look = excluded.look
+WHERE branches.look <= excluded.look
 `
 
 type ObserveBranchParams struct {
 	RepositoryID string
 	Name         string
 	Head         string
-	ObservedAt   time.Time
+	Look         int64
 }
 
-// Of two observations the later one counts, whichever arrives first.
+// Of two looks the one with the greater number counts, whichever arrives first.
 func (q *Queries) ObserveBranch(ctx context.Context, arg ObserveBranchParams) (int64, error) {
 	result, err := q.db.ExecContext(ctx, observeBranch,
 		arg.RepositoryID,
 		arg.Name,
 		arg.Head,
-		arg.ObservedAt,
+		arg.Look,
 	)
 	if err != nil {
 		return 0, err
@@ -114,7 +141,7 @@ func (q *Queries) ObserveBranch(ctx context.Context, arg ObserveBranchParams) (i
 }
 
 const observeBranchFirst = `-- name: ObserveBranchFirst :exec
-INSERT INTO branches (repository_id, name, head, observed_at) VALUES ($1, $2, $3, $4)
+INSERT INTO branches (repository_id, name, head, look) VALUES ($1, $2, $3, 0)
 ON CONFLICT (repository_id, name) DO NOTHING
 `
 
@@ -122,21 +149,29 @@ type ObserveBranchFirstParams struct {
 	RepositoryID string
 	Name         string
 	Head         string
-	ObservedAt   time.Time
 }
 
 func (q *Queries) ObserveBranchFirst(ctx context.Context, arg ObserveBranchFirstParams) error {
-	_, err := q.db.ExecContext(ctx, observeBranchFirst,
-		arg.RepositoryID,
-		arg.Name,
-		arg.Head,
-		arg.ObservedAt,
-	)
+	_, err := q.db.ExecContext(ctx, observeBranchFirst, arg.RepositoryID, arg.Name, arg.Head)
+	return err
+}
+
+const reachRepository = `-- name: ReachRepository :exec
+UPDATE repositories SET reached_key = $2 WHERE id = $1
+`
+
+type ReachRepositoryParams struct {
+	ID         string
+	ReachedKey string
+}
+
+func (q *Queries) ReachRepository(ctx context.Context, arg ReachRepositoryParams) error {
+	_, err := q.db.ExecContext(ctx, reachRepository, arg.ID, arg.ReachedKey)
 	return err
 }
 
 const repositoriesOfPush = `-- name: RepositoriesOfPush :many
-SELECT id, organization_id, http_url, host, identifier, identifier_key, external_id, default_branch, hook_id, sealed_secrets, created_at FROM repositories
+SELECT id, organization_id, http_url, host, identifier, identifier_key, external_id, default_branch, hook_id, sealed_secrets, looks, proven, reached_key, named_look, missed_look, created_at FROM repositories
 WHERE host = $1
   AND ((external_id = $2 AND external_id <> 0)
     OR (external_id = 0 AND identifier_key = $3))
@@ -170,6 +205,11 @@ func (q *Queries) RepositoriesOfPush(ctx context.Context, arg RepositoriesOfPush
 			&i.DefaultBranch,
 			&i.HookID,
 			&i.SealedSecrets,
+			&i.Looks,
+			&i.Proven,
+			&i.ReachedKey,
+			&i.NamedLook,
+			&i.MissedLook,
 			&i.CreatedAt,
 		); err != nil {
 			return nil, err
@@ -186,7 +226,7 @@ func (q *Queries) RepositoriesOfPush(ctx context.Context, arg RepositoriesOfPush
 }
 
 const repository = `-- name: Repository :one
-SELECT id, organization_id, http_url, host, identifier, identifier_key, external_id, default_branch, hook_id, sealed_secrets, created_at FROM repositories WHERE id = $1
+SELECT id, organization_id, http_url, host, identifier, identifier_key, external_id, default_branch, hook_id, sealed_secrets, looks, proven, reached_key, named_look, missed_look, created_at FROM repositories WHERE id = $1
 `
 
 func (q *Queries) Repository(ctx context.Context, id string) (Repository, error) {
@@ -203,13 +243,18 @@ func (q *Queries) Repository(ctx context.Context, id string) (Repository, error)
 		&i.DefaultBranch,
 		&i.HookID,
 		&i.SealedSecrets,
+		&i.Looks,
+		&i.Proven,
+		&i.ReachedKey,
+		&i.NamedLook,
+		&i.MissedLook,
 		&i.CreatedAt,
 	)
 	return i, err
 }
 
 const repositoryByHook = `-- name: RepositoryByHook :one
-SELECT id, organization_id, http_url, host, identifier, identifier_key, external_id, default_branch, hook_id, sealed_secrets, created_at FROM repositories WHERE hook_id = $1
+SELECT id, organization_id, http_url, host, identifier, identifier_key, external_id, default_branch, hook_id, sealed_secrets, looks, proven, reached_key, named_look, missed_look, created_at FROM repositories WHERE hook_id = $1
 `
 
 func (q *Queries) RepositoryByHook(ctx context.Context, hookID string) (Repository, error) {
@@ -226,13 +271,18 @@ func (q *Queries) RepositoryByHook(ctx context.Context, hookID string) (Reposito
 		&i.DefaultBranch,
 		&i.HookID,
 		&i.SealedSecrets,
+		&i.Looks,
+		&i.Proven,
+		&i.ReachedKey,
+		&i.NamedLook,
+		&i.MissedLook,
 		&i.CreatedAt,
 	)
 	return i, err
 }
 
 const repositoryByName = `-- name: RepositoryByName :one
-SELECT id, organization_id, http_url, host, identifier, identifier_key, external_id, default_branch, hook_id, sealed_secrets, created_at FROM repositories
+SELECT id, organization_id, http_url, host, identifier, identifier_key, external_id, default_branch, hook_id, sealed_secrets, looks, proven, reached_key, named_look, missed_look, created_at FROM repositories
 WHERE organization_id = $1 AND host = $2 AND identifier_key = $3
 ORDER BY external_id DESC, created_at DESC LIMIT 1
 `
@@ -259,6 +309,11 @@ func (q *Queries) RepositoryByName(ctx context.Context, arg RepositoryByNamePara
 		&i.DefaultBranch,
 		&i.HookID,
 		&i.SealedSecrets,
+		&i.Looks,
+		&i.Proven,
+		&i.ReachedKey,
+		&i.NamedLook,
+		&i.MissedLook,
 		&i.CreatedAt,
 	)
 	return i, err

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-const failVersion = `-- name: FailVersion :execrows
+const failVersion = `-- name: FailVersion :exec
 UPDATE versions SET status = 'errored', errored_at = $1, content = $2, error = $3,
     error_message = $4, updated_at = $1
 WHERE id = $5 AND status = 'ingressing'
@@ -25,21 +25,18 @@ type FailVersionParams struct {
 	ID           string
 }
 
-func (q *Queries) FailVersion(ctx context.Context, arg FailVersionParams) (int64, error) {
-	result, err := q.db.ExecContext(ctx, failVersion,
+func (q *Queries) FailVersion(ctx context.Context, arg FailVersionParams) error {
+	_, err := q.db.ExecContext(ctx, failVersion,
 		arg.Now,
 		arg.Content,
 		arg.Error,
 		arg.ErrorMessage,
 		arg.ID,
 	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
+	return err
 }
 
-const finishVersion = `-- name: FinishVersion :execrows
+const finishVersion = `-- name: FinishVersion :exec
 UPDATE versions SET status = 'ready', ready_at = $1, content = $2, digest = $3,
     tar_digest = $4, size = $5, tar_size = $6, files = $7,
     policies_directory = $8, policies = $9, updated_at = $1
@@ -59,8 +56,8 @@ type FinishVersionParams struct {
 	ID                string
 }
 
-func (q *Queries) FinishVersion(ctx context.Context, arg FinishVersionParams) (int64, error) {
-	result, err := q.db.ExecContext(ctx, finishVersion,
+func (q *Queries) FinishVersion(ctx context.Context, arg FinishVersionParams) error {
+	_, err := q.db.ExecContext(ctx, finishVersion,
 		arg.Now,
 		arg.Content,
 		arg.Digest,
@@ -72,10 +69,7 @@ func (q *Queries) FinishVersion(ctx context.Context, arg FinishVersionParams) (i
 		arg.Policies,
 		arg.ID,
 	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
+	return err
 }
 
 const insertVersion = `-- name: InsertVersion :exec
@@ -109,17 +103,22 @@ func (q *Queries) InsertVersion(ctx context.Context, arg InsertVersionParams) er
 	return err
 }
 
-const newestVersionBut = `-- name: NewestVersionBut :one
-SELECT versions.sequence, versions.id, versions.policy_set_id, versions.source, versions.status, versions.pending_at, versions.ingressing_at, versions.ready_at, versions.errored_at, versions.error, versions.error_message, versions.commit_id, versions.commit_url, versions.identifier, versions.branch, versions.content, versions.digest, versions.tar_digest, versions.size, versions.tar_size, versions.files, versions.policies_directory, versions.policies, versions.created_at, versions.updated_at FROM versions WHERE policy_set_id = $1 AND id <> $2 ORDER BY sequence DESC LIMIT 1
+const newestVersionBefore = `-- name: NewestVersionBefore :one
+SELECT versions.sequence, versions.id, versions.policy_set_id, versions.source, versions.status, versions.pending_at, versions.ingressing_at, versions.ready_at, versions.errored_at, versions.error, versions.error_message, versions.commit_id, versions.commit_url, versions.identifier, versions.branch, versions.content, versions.digest, versions.tar_digest, versions.size, versions.tar_size, versions.files, versions.policies_directory, versions.policies, versions.created_at, versions.updated_at FROM versions
+WHERE versions.policy_set_id = $1
+  AND (CAST($2 AS text) = '' OR versions.sequence < (SELECT own.sequence FROM versions AS own WHERE own.id = $2))
+ORDER BY versions.sequence DESC LIMIT 1
 `
 
-type NewestVersionButParams struct {
+type NewestVersionBeforeParams struct {
 	PolicySetID string
 	ID          string
 }
 
-func (q *Queries) NewestVersionBut(ctx context.Context, arg NewestVersionButParams) (Version, error) {
-	row := q.db.QueryRowContext(ctx, newestVersionBut, arg.PolicySetID, arg.ID)
+// Of an ingestion without a version, the policy set's newest; of one with,
+// the newest before it: a change of the set may have added a later one.
+func (q *Queries) NewestVersionBefore(ctx context.Context, arg NewestVersionBeforeParams) (Version, error) {
+	row := q.db.QueryRowContext(ctx, newestVersionBefore, arg.PolicySetID, arg.ID)
 	var i Version
 	err := row.Scan(
 		&i.Sequence,
@@ -232,7 +231,7 @@ func (q *Queries) ResolveVersion(ctx context.Context, arg ResolveVersionParams) 
 	return err
 }
 
-const startVersion = `-- name: StartVersion :execrows
+const startVersion = `-- name: StartVersion :exec
 UPDATE versions SET status = 'ingressing', ingressing_at = $1, content = $2, updated_at = $1
 WHERE id = $3 AND status = 'pending'
 `
@@ -243,12 +242,9 @@ type StartVersionParams struct {
 	ID      string
 }
 
-func (q *Queries) StartVersion(ctx context.Context, arg StartVersionParams) (int64, error) {
-	result, err := q.db.ExecContext(ctx, startVersion, arg.Now, arg.Content, arg.ID)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
+func (q *Queries) StartVersion(ctx context.Context, arg StartVersionParams) error {
+	_, err := q.db.ExecContext(ctx, startVersion, arg.Now, arg.Content, arg.ID)
+	return err
 }
 
 const version = `-- name: Version :one

@@ -52,6 +52,11 @@ CREATE TABLE repositories (
     default_branch text        NOT NULL,
     hook_id        text        NOT NULL UNIQUE,
     sealed_secrets bytea       NOT NULL,
+    looks          bigint      NOT NULL, -- how often work was claimed: numbers the looks at branches
+    proven         boolean     NOT NULL, -- the GitHub App itself told external_id
+    reached_key    text        NOT NULL, -- identifier_key under which the organization's token last read it
+    named_look     bigint      NOT NULL, -- looks when identifier last became another
+    missed_look    bigint      NOT NULL, -- the first look that sees what the App told too early; 0: it did not
     created_at     timestamptz NOT NULL
 );
 CREATE INDEX repositories_external_id ON repositories (external_id);
@@ -63,7 +68,7 @@ CREATE TABLE branches (
     repository_id text        NOT NULL REFERENCES repositories (id) ON DELETE CASCADE,
     name          text        NOT NULL,
     head          text        NOT NULL, -- '' where the branch is gone
-    observed_at   timestamptz NOT NULL,
+    look          bigint      NOT NULL, -- the number of the look that saw it
     PRIMARY KEY (repository_id, name)
 );
 
