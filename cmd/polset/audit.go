@@ -55,6 +55,9 @@ func (a *auditVerifyCommand) Run(ctx context.Context) (err error) {
 }
 
 func (a *auditVerifyCommand) openReadOnly(ctx context.Context, log *zap.Logger) (*store.Store, error) {
+	if err := a.checkDatabase(); err != nil {
+		return nil, err
+	}
 	if a.DatabaseURL == "" {
 		if _, err := os.Stat(a.database()); err != nil {
 			return nil, fmt.Errorf("there is no database in POLSET_DATA_DIR: %w", err)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -34,9 +35,11 @@ func TestConfigurationIsJudgedAtStart(t *testing.T) {
 	for _, c := range []struct{ name, env, want string }{
 		{"case 5 an empty secret in the list", "POLSET_GITHUB_WEBHOOK_SECRET=a,,b", "POLSET_GITHUB_WEBHOOK_SECRET"},
 		{"a GitHub URL without a host", "POLSET_GITHUB_URL=github.com", "POLSET_GITHUB_URL"},
+		{"a lease of nothing", "POLSET_LEASE=1ns", "POLSET_LEASE"},
 		{"a limit of nothing", "POLSET_MAX_FILE_BYTES=0", "POLSET_MAX_FILE_BYTES"},
 		{"a network that is none", "POLSET_ALLOW_PRIVATE_NETWORKS=everything", "allow-private-networks"},
 		{"PostgreSQL without a key", "POLSET_DATABASE_URL=postgres://127.0.0.1:1/none", "POLSET_ENCRYPTION_KEY"},
+		{"a database that polset does not know", "POLSET_DATABASE_URL=mysql://u:secretofs3@host/db", "POLSET_DATABASE_URL"},
 		{"credentials in the object URL", "POLSET_OBJECTS_URL=s3://key:secretofs3@bucket", "credentials"},
 		{"a certificate without a key", "POLSET_TLS_CERT=cert.pem", "POLSET_TLS_KEY"},
 		{"an App key that is none", "POLSET_GITHUB_APP_ID=1\x00POLSET_GITHUB_APP_PRIVATE_KEY=/nonexistent", "POLSET_GITHUB_APP_PRIVATE_KEY"},
@@ -95,6 +98,16 @@ func TestTokenCreate(t *testing.T) {
 	}
 	if code, _, err := n.TryCall("GET", "/api/v2/organizations/acme/policy-sets", "polset_wrong", nil); err != nil || code != http.StatusUnauthorized {
 		t.Errorf("a wrong token was answered %d, %v", code, err)
+	}
+	id := regexp.MustCompile(`at-\w+`).FindString(out)
+	if out, err := command(t, env(git, dir), "token", "revoke", id); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if code, _, err := n.TryCall("GET", "/api/v2/organizations/acme/policy-sets", token, nil); err != nil || code != http.StatusUnauthorized {
+		t.Errorf("case 82: a revoked token was answered %d, %v", code, err)
+	}
+	if _, err := command(t, env(git, dir), "token", "revoke", "at-none"); err == nil {
+		t.Error("a token that does not exist was revoked")
 	}
 	if _, err := command(t, env(git, dir), "token", "create", "--organization", "none"); err == nil {
 		t.Error("a token for no organization was made")

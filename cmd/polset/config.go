@@ -4,7 +4,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
 	"net/url"
@@ -87,6 +86,9 @@ func (c *config) check() error {
 			return fmt.Errorf("%s must be an http or https URL without credentials and query", u.name)
 		}
 	}
+	if err := c.checkDatabase(); err != nil {
+		return err
+	}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return fmt.Errorf("POLSET_LISTEN must be host:port: %w", err)
 	}
@@ -109,26 +111,25 @@ func (c *config) check() error {
 			return fmt.Errorf("%s must be greater than 0", name)
 		}
 	}
+	if c.Lease < time.Second {
+		return errors.New("POLSET_LEASE must be at least 1s")
+	}
 	return nil
 }
 
 // completePublicURL takes the listen address for the public URL where none is
-// configured; the port is the listener's, which "0" leaves to the system.
+// configured, with the port that the listener has.
 func (c *config) completePublicURL(listening net.Addr) {
-	if c.PublicURL != "" {
-		return
-	}
 	scheme := "http"
 	if c.TLSCert != "" {
 		scheme = "https"
 	}
-	host := c.Listen
-	if name, port, err := net.SplitHostPort(c.Listen); err == nil && port == "0" {
-		if _, chosen, err := net.SplitHostPort(listening.String()); err == nil {
-			host = net.JoinHostPort(name, chosen)
-		}
+	host, _, _ := net.SplitHostPort(c.Listen) // check has judged it
+	_, port, _ := net.SplitHostPort(listening.String())
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+		host = "127.0.0.1" // all addresses are no address that a client can use
 	}
-	c.PublicURL = scheme + "://" + host
+	c.PublicURL = scheme + "://" + net.JoinHostPort(host, port)
 }
 
 // checkApp reads the App's key where a path was given, so that a wrong one is
@@ -159,6 +160,16 @@ func (r rows) postgres() bool {
 	return strings.HasPrefix(r.DatabaseURL, "postgres://") || strings.HasPrefix(r.DatabaseURL, "postgresql://")
 }
 
+// checkDatabase refuses what would be taken for the name of a SQLite file. The
+// URL is not shown: it may hold a password.
+func (r rows) checkDatabase() error {
+	scheme, _, isURL := strings.Cut(r.DatabaseURL, "://")
+	if isURL && !r.postgres() && scheme != "sqlite" {
+		return fmt.Errorf("POLSET_DATABASE_URL must begin with postgres:// or be the path of a SQLite file, not begin with %q", scheme+"://")
+	}
+	return nil
+}
+
 // database returns the URL of the rows.
 func (r rows) database() string {
 	if r.DatabaseURL != "" {
@@ -177,52 +188,6 @@ func (o objects) objectsURL(dataDir string) (string, error) {
 		return "", fmt.Errorf("find the data directory: %w", err)
 	}
 	return (&url.URL{Scheme: "file", Path: dir}).String(), nil
-}
-
-// key returns the key of the secrets at rest. On a single node it is made at
-// the first start; several nodes share one, so it must be given.
-func (r rows) key(generate func() string) (string, error) {
-	if r.EncryptionKey != "" {
-		return r.EncryptionKey, nil
-	}
-	if r.postgres() {
-		return "", errors.New("POLSET_ENCRYPTION_KEY is required with PostgreSQL: all nodes share it")
-	}
-	file := filepath.Join(r.DataDir, "encryption.key")
-	b, err := os.ReadFile(file) //nolint:gosec // the operator's own path
-	if err == nil {
-		return strings.TrimSpace(string(b)), nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("read the encryption key: %w", err)
-	}
-	key := generate()
-	return key, writeOnce(file, key)
-}
-
-// writeOnce writes a secret that must survive whatever follows: sealed rows
-// are worthless without it. Of two processes that start at once one wins, and
-// the other must read the winner's.
-func writeOnce(file, secret string) (err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(file), ".key-*") // 0600
-	if err != nil {
-		return fmt.Errorf("write the encryption key: %w", err)
-	}
-	defer func() { err = errors.Join(err, os.Remove(tmp.Name())) }()
-	if _, err := tmp.WriteString(secret + "\n"); err != nil {
-		return errors.Join(fmt.Errorf("write the encryption key: %w", err), tmp.Close())
-	}
-	if err := errors.Join(tmp.Sync(), tmp.Close()); err != nil {
-		return fmt.Errorf("write the encryption key: %w", err)
-	}
-	if err := os.Link(tmp.Name(), file); err != nil {
-		return fmt.Errorf("write the encryption key: %w", err)
-	}
-	dir, err := os.Open(filepath.Dir(file))
-	if err != nil {
-		return fmt.Errorf("write the encryption key: %w", err)
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // logger writes to standard error.

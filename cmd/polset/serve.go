@@ -53,7 +53,10 @@ func (s *serveCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", s.Listen, err)
 	}
-	s.completePublicURL(listener.Addr())
+	if s.PublicURL == "" {
+		s.completePublicURL(listener.Addr())
+		logger.Info("POLSET_PUBLIC_URL is not set: webhook and download links begin with the listen address", zap.String("url", s.PublicURL))
+	}
 	n, err := newNode(ctx, s.config, logger)
 	if err != nil {
 		return errors.Join(err, listener.Close())
@@ -125,6 +128,9 @@ func newNode(ctx context.Context, c config, log *zap.Logger) (_ *node, err error
 // openStore opens the rows, and with them the key of the secrets at rest.
 func (r rows) openStore(ctx context.Context, log *zap.Logger, c store.Config) (*store.Store, store.Key, error) {
 	var none store.Key
+	if err := r.checkDatabase(); err != nil {
+		return nil, none, err
+	}
 	if err := os.MkdirAll(r.DataDir, 0o700); err != nil {
 		return nil, none, fmt.Errorf("make POLSET_DATA_DIR: %w", err)
 	}

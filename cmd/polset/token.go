@@ -13,6 +13,7 @@ import (
 
 type tokenCommands struct {
 	Create tokenCreateCommand `cmd:"" help:"Create an API token and print its secret, once."`
+	Revoke tokenRevokeCommand `cmd:"" help:"Revoke an API token by its id."`
 }
 
 type tokenCreateCommand struct {
@@ -64,5 +65,29 @@ func (t *tokenCreateCommand) Run(ctx context.Context) (err error) {
 	}
 	fmt.Fprintf(os.Stderr, "token %s created; its secret is not shown again:\n", token.ID)
 	_, err = fmt.Println(secret.Reveal())
+	return err
+}
+
+type tokenRevokeCommand struct {
+	rows `embed:""`
+
+	ID string `arg:"" name:"id" help:"The token's id, at-…"`
+}
+
+// Run revokes the token on all nodes at once.
+func (t *tokenRevokeCommand) Run(ctx context.Context) (err error) {
+	log, err := t.logger()
+	if err != nil {
+		return err
+	}
+	s, _, err := t.openStore(ctx, log, store.Config{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := s.RevokeToken(ctx, polset.Principal{Actor: "cli"}, t.ID); err != nil {
+		return fmt.Errorf("token %q: %w", t.ID, err)
+	}
+	_, err = fmt.Fprintf(os.Stderr, "token %s revoked\n", t.ID)
 	return err
 }
