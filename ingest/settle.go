@@ -48,8 +48,7 @@ func (w *Worker) settleSince(now time.Time, t task, content polset.Content, err 
 	f := polset.FailureOf(err)
 	log := w.Logger.With(w.facts(t)...).With(zap.String("class", string(f.Class)), zap.Error(err))
 
-	// The rows must hear of it even though the server is stopping.
-	rows, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), rowTimeout)
+	rows, cancel := lastWord(t)
 	defer cancel()
 	var moved error
 	switch {
@@ -76,11 +75,17 @@ func (w *Worker) settleSince(now time.Time, t task, content polset.Content, err 
 	return nil
 }
 
+// lastWord is a context for the rows, which must hear of a task's end even
+// though the server is stopping.
+func lastWord(t task) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(t.ctx), rowTimeout)
+}
+
 // abandon gives tasks back that were not begun.
 func (w *Worker) abandon(tasks []task) error {
 	var failed error
 	for _, t := range tasks {
-		rows, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), rowTimeout)
+		rows, cancel := lastWord(t)
 		if err := w.Ledger.Release(rows, t.Lease, 0, ""); err != nil && !errors.Is(err, polset.ErrFenced) {
 			failed = errors.Join(failed, fmt.Errorf("release ingestion %s: %w", t.Lease.IngestionID, err))
 		}
@@ -112,14 +117,14 @@ func (w *Worker) backoff(i polset.Ingestion, asked time.Duration) time.Duration 
 }
 
 // facts are the log fields that identify a task.
-func (w *Worker) facts(c task) []zap.Field {
+func (w *Worker) facts(t task) []zap.Field {
 	return []zap.Field{
-		zap.String("ingestion", c.Lease.IngestionID),
-		zap.Int64("lease", c.Lease.Number),
-		zap.String("policy_set", c.Ingestion.PolicySetID),
-		zap.String("commit", c.Ingestion.Commit),
-		zap.String("delivery", c.Ingestion.DeliveryGUID),
-		zap.Int("attempt", c.Ingestion.Attempts),
+		zap.String("ingestion", t.Lease.IngestionID),
+		zap.Int64("lease", t.Lease.Number),
+		zap.String("policy_set", t.Ingestion.PolicySetID),
+		zap.String("commit", t.Ingestion.Commit),
+		zap.String("delivery", t.Ingestion.DeliveryGUID),
+		zap.Int("attempt", t.Ingestion.Attempts),
 	}
 }
 

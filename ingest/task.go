@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
+	"maps"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -75,13 +78,23 @@ func (w *Worker) workTask(s Snapshot, g *group, t task) (failure *polset.Failure
 // configuration that names them.
 func contentOf(c polset.Claim) polset.Content {
 	want := polset.Content{Path: c.Ingestion.Path, Kind: c.Ingestion.Kind, Submodules: c.Ingestion.Submodules}
-	if c.Newest != nil && len(c.Newest.Artifact.Content.Outside) > 0 {
-		want.Outside = map[string]string{}
-		for name := range c.Newest.Artifact.Content.Outside {
-			want.Outside[name] = ""
-		}
+	if c.Newest != nil {
+		want.Outside = unresolved(maps.Keys(c.Newest.Artifact.Content.Outside))
 	}
 	return want
+}
+
+// unresolved asks for files outside policies-path by their names; nil where
+// there are none.
+func unresolved(names iter.Seq[string]) map[string]string {
+	var outside map[string]string
+	for name := range names {
+		if outside == nil {
+			outside = map[string]string{}
+		}
+		outside[name] = ""
+	}
+	return outside
 }
 
 // repeats reports whether a version of this content would repeat the newest.
@@ -122,11 +135,7 @@ func (w *Worker) build(ctx context.Context, s Snapshot, content polset.Content) 
 	if err != nil {
 		return partial, err
 	}
-	if outside := set.Outside(); len(outside) > 0 {
-		content.Outside = map[string]string{}
-		for _, name := range outside {
-			content.Outside[name] = ""
-		}
+	if content.Outside = unresolved(slices.Values(set.Outside())); content.Outside != nil {
 		if content, err = w.resolveContent(ctx, s, content); err != nil {
 			return partial, err
 		}
@@ -151,10 +160,9 @@ func (w *Worker) build(ctx context.Context, s Snapshot, content polset.Content) 
 	}
 	artifact.Content = content
 	artifact.Policies = set.Summaries()
+	artifact.PoliciesDirectory = content.Path
 	if root != "." {
 		artifact.PoliciesDirectory = strings.TrimPrefix(strings.TrimPrefix(content.Path, root), "/")
-	} else if len(content.Outside) > 0 {
-		artifact.PoliciesDirectory = content.Path
 	}
 	return artifact, nil
 }
@@ -218,7 +226,7 @@ func archiveRoot(c polset.Content) string {
 func (w *Worker) store(ctx context.Context, files fs.FS) (artifact polset.Artifact, err error) {
 	spool, err := os.CreateTemp(w.SpoolDir, "archive-*.tar.gz")
 	if err != nil {
-		return artifact, storageFailure("polset could not write its spool directory; its operator must make room.", err)
+		return artifact, storageFailure(spoolFull, err)
 	}
 	defer func() {
 		if e := errors.Join(spool.Close(), os.Remove(spool.Name())); e != nil {
@@ -235,7 +243,7 @@ func (w *Worker) store(ctx context.Context, files fs.FS) (artifact polset.Artifa
 		var pathErr *fs.PathError
 		switch {
 		case errors.As(err, &pathErr) && pathErr.Path == spool.Name():
-			return artifact, storageFailure("polset could not write its spool directory; its operator must make room.", err)
+			return artifact, storageFailure(spoolFull, err)
 		case ctx.Err() == nil && stage.Err() != nil:
 			return artifact, storageFailure(fmt.Sprintf("It took longer than %s to write the archive, the limit that POLSET_STORE_TIMEOUT sets.", w.StoreTimeout), err)
 		}
@@ -254,6 +262,8 @@ func (w *Worker) store(ctx context.Context, files fs.FS) (artifact polset.Artifa
 		Size: summary.Size, TarSize: summary.TarSize, Files: summary.Files,
 	}, nil
 }
+
+const spoolFull = "polset could not write its spool directory; its operator must make room."
 
 func storageFailure(message string, err error) error {
 	return &polset.Failure{Class: polset.ClassStorage, Message: message, Retry: true, Err: err}

@@ -27,27 +27,20 @@ type tokenCreateCommand struct {
 }
 
 // Run prints the secret to standard output and everything else to standard error.
-func (t *tokenCreateCommand) Run(ctx context.Context) (err error) {
+func (t *tokenCreateCommand) Run(ctx context.Context) error {
 	if (t.Organization == "") == !t.SiteAdmin {
 		return errors.New("give --organization, or --site-admin")
 	}
 	if t.ExpiresIn < 0 {
 		return errors.New("--expires-in must not be negative")
 	}
-	log, err := t.logger()
-	if err != nil {
-		return err
-	}
-	s, _, err := t.openStore(ctx, log, store.Config{})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.Close()) }()
+	return t.withStore(ctx, func(s *store.Store) error { return t.create(ctx, s) })
+}
 
-	by := polset.Principal{Actor: "cli"}
+func (t *tokenCreateCommand) create(ctx context.Context, s *store.Store) error {
 	token := polset.Token{Description: t.Description}
 	if t.Organization != "" {
-		org, err := s.Organization(ctx, by, t.Organization)
+		org, err := s.Organization(ctx, commandLine, t.Organization)
 		if err != nil {
 			return fmt.Errorf("organization %q: %w", t.Organization, err)
 		}
@@ -59,7 +52,7 @@ func (t *tokenCreateCommand) Run(ctx context.Context) (err error) {
 	if t.ExpiresIn > 0 {
 		token.ExpiresAt = time.Now().Add(t.ExpiresIn)
 	}
-	token, secret, err := s.CreateToken(ctx, by, token)
+	token, secret, err := s.CreateToken(ctx, commandLine, token)
 	if err != nil {
 		return err
 	}
@@ -75,19 +68,29 @@ type tokenRevokeCommand struct {
 }
 
 // Run revokes the token on all nodes at once.
-func (t *tokenRevokeCommand) Run(ctx context.Context) (err error) {
-	log, err := t.logger()
+func (t *tokenRevokeCommand) Run(ctx context.Context) error {
+	return t.withStore(ctx, func(s *store.Store) error {
+		if err := s.RevokeToken(ctx, commandLine, t.ID); err != nil {
+			return fmt.Errorf("token %q: %w", t.ID, err)
+		}
+		_, err := fmt.Fprintf(os.Stderr, "token %s revoked\n", t.ID)
+		return err
+	})
+}
+
+// commandLine is whoever may run polset beside its data.
+var commandLine = polset.Principal{Actor: "cli"}
+
+// withStore opens the rows for one piece of work, a server running or not.
+func (r rows) withStore(ctx context.Context, work func(*store.Store) error) (err error) {
+	log, err := r.logger()
 	if err != nil {
 		return err
 	}
-	s, _, err := t.openStore(ctx, log, store.Config{})
+	s, _, err := r.openStore(ctx, log, store.Config{})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if err := s.RevokeToken(ctx, polset.Principal{Actor: "cli"}, t.ID); err != nil {
-		return fmt.Errorf("token %q: %w", t.ID, err)
-	}
-	_, err = fmt.Fprintf(os.Stderr, "token %s revoked\n", t.ID)
-	return err
+	return work(s)
 }
