@@ -1,6 +1,8 @@
 package store
 
 import (
+	"context"
+	"database/sql"
 	"fmt"
 	"strings"
 
@@ -50,6 +52,41 @@ func (f *filter) page(p polset.Page) (clause string, args []any) {
 	limit, offset := window(p)
 	n := len(f.args)
 	return fmt.Sprintf(" LIMIT $%d OFFSET $%d", n+1, n+2), append(f.args[:n:n], limit, offset)
+}
+
+// queryAll runs a query that names its rows what, and makes a T of each, in the
+// query's order; an empty list is not nil.
+func queryAll[T any](ctx context.Context, s *Store, what, query string, args []any, one func(*sql.Rows) (T, error)) ([]T, error) {
+	result, err := s.dialect.reader().QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", what, err)
+	}
+	defer result.Close() //nolint:errcheck // Err below tells
+	out := []T{}
+	for result.Next() {
+		v, err := one(result)
+		if err != nil {
+			return nil, fmt.Errorf("list %s: %w", what, err)
+		}
+		out = append(out, v)
+	}
+	if err := result.Err(); err != nil {
+		return nil, fmt.Errorf("list %s: %w", what, err)
+	}
+	return out, nil
+}
+
+// queryPage is queryAll for one page of a table, and the count of all its rows that
+// the filter lets through.
+func queryPage[T any](ctx context.Context, s *Store, table, query string, f filter, order string, p polset.Page, one func(*sql.Rows) (T, error)) ([]T, int, error) {
+	var total int
+	err := s.dialect.reader().QueryRowContext(ctx, "SELECT count(*) FROM "+table+f.where(), f.args...).Scan(&total) // #nosec G202 -- constants; values are arguments
+	if err != nil {
+		return nil, 0, fmt.Errorf("count %s: %w", table, err)
+	}
+	window, args := f.page(p)
+	out, err := queryAll(ctx, s, table, query+f.where()+" ORDER BY "+order+window, args, one)
+	return out, total, err
 }
 
 // like turns a text into the pattern that matches it anywhere; the condition

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 
 	"github.com/polset/polset"
@@ -39,33 +40,14 @@ func (s *Store) PolicySets(ctx context.Context, by polset.Principal, organizatio
 	if f.Search != "" {
 		q.add("lower(policy_sets.name) LIKE ? ESCAPE '!'", like(f.Search))
 	}
-	var total int
-	err = s.dialect.reader().QueryRowContext(ctx, "SELECT count(*) FROM policy_sets"+q.where(), q.args...).Scan(&total)
-	if err != nil {
-		return nil, 0, fmt.Errorf("count policy sets: %w", err)
-	}
-	window, args := q.page(page)
-	result, err := s.dialect.reader().QueryContext(ctx, policySetList+q.where()+" ORDER BY policy_sets.sequence"+window, args...)
-	if err != nil {
-		return nil, 0, fmt.Errorf("list policy sets: %w", err)
-	}
-	defer result.Close() //nolint:errcheck // Err below tells
-	out := []polset.PolicySet{}
-	for result.Next() {
+	return queryPage(ctx, s, "policy_sets", policySetList, q, "policy_sets.sequence", page, func(result *sql.Rows) (polset.PolicySet, error) {
 		r := rows.PolicySetRow{Organization: o.Name}
 		p := &r.PolicySet
 		err := result.Scan(&p.Sequence, &p.ID, &p.OrganizationID, &p.Name, &p.Description, &p.Global, &p.Kind,
 			&p.Overridable, &p.PoliciesPath, &p.RepositoryID, &p.Branch, &p.Submodules, &p.TokenID, &p.Generation,
 			&p.NewestVersionID, &p.CurrentVersionID, &p.CreatedAt, &p.UpdatedAt, &r.HTTPURL, &r.Identifier, &r.HookID)
-		if err != nil {
-			return nil, 0, fmt.Errorf("list policy sets: %w", err)
-		}
-		out = append(out, policySet(r))
-	}
-	if err := result.Err(); err != nil {
-		return nil, 0, fmt.Errorf("list policy sets: %w", err)
-	}
-	return out, total, nil
+		return policySet(r), err
+	})
 }
 
 func policySet(r rows.PolicySetRow) polset.PolicySet {

@@ -37,7 +37,7 @@ func (s *Store) VersionsByID(ctx context.Context, by polset.Principal, ids []str
 		if by.OrganizationID != "" {
 			q.add("policy_sets.organization_id = ?", by.OrganizationID)
 		}
-		list, err := s.scanVersions(ctx, versionList+" JOIN policy_sets ON policy_sets.id = versions.policy_set_id"+q.where(), q.args)
+		list, err := queryAll(ctx, s, "versions", versionList+" JOIN policy_sets ON policy_sets.id = versions.policy_set_id"+q.where(), q.args, scanVersion)
 		if err != nil {
 			return nil, err
 		}
@@ -58,42 +58,19 @@ func (s *Store) Versions(ctx context.Context, by polset.Principal, policySetID s
 	if f.Commit != "" {
 		q.add("versions.commit_id = ?", f.Commit)
 	}
-	var total int
-	err := s.dialect.reader().QueryRowContext(ctx, "SELECT count(*) FROM versions"+q.where(), q.args...).Scan(&total)
-	if err != nil {
-		return nil, 0, fmt.Errorf("count versions: %w", err)
-	}
-	window, args := q.page(page)
-	list, err := s.scanVersions(ctx, versionList+q.where()+" ORDER BY versions.sequence DESC"+window, args)
-	return list, total, err
+	return queryPage(ctx, s, "versions", versionList, q, "versions.sequence DESC", page, scanVersion)
 }
 
-func (s *Store) scanVersions(ctx context.Context, query string, args []any) ([]polset.Version, error) {
-	result, err := s.dialect.reader().QueryContext(ctx, query, args...)
+func scanVersion(result *sql.Rows) (polset.Version, error) {
+	var r rows.Version
+	err := result.Scan(&r.Sequence, &r.ID, &r.PolicySetID, &r.Source, &r.Status, &r.PendingAt, &r.IngressingAt,
+		&r.ReadyAt, &r.ErroredAt, &r.Error, &r.ErrorMessage, &r.CommitID, &r.CommitURL, &r.Identifier, &r.Branch,
+		&r.Content, &r.Digest, &r.TarDigest, &r.Size, &r.TarSize, &r.Files, &r.PoliciesDirectory, &r.Policies,
+		&r.CreatedAt, &r.UpdatedAt)
 	if err != nil {
-		return nil, fmt.Errorf("list versions: %w", err)
+		return polset.Version{}, err
 	}
-	defer result.Close() //nolint:errcheck // Err below tells
-	out := []polset.Version{}
-	for result.Next() {
-		var r rows.Version
-		err := result.Scan(&r.Sequence, &r.ID, &r.PolicySetID, &r.Source, &r.Status, &r.PendingAt, &r.IngressingAt,
-			&r.ReadyAt, &r.ErroredAt, &r.Error, &r.ErrorMessage, &r.CommitID, &r.CommitURL, &r.Identifier, &r.Branch,
-			&r.Content, &r.Digest, &r.TarDigest, &r.Size, &r.TarSize, &r.Files, &r.PoliciesDirectory, &r.Policies,
-			&r.CreatedAt, &r.UpdatedAt)
-		if err != nil {
-			return nil, fmt.Errorf("list versions: %w", err)
-		}
-		v, err := version(r)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, v)
-	}
-	if err := result.Err(); err != nil {
-		return nil, fmt.Errorf("list versions: %w", err)
-	}
-	return out, nil
+	return version(r)
 }
 
 // ReadyVersions visits every ready version of every organization, in the
@@ -176,37 +153,15 @@ func (s *Store) Ingestions(ctx context.Context, by polset.Principal, policySetID
 	if f.Commit != "" {
 		q.add("ingestions.commit_id = ?", f.Commit)
 	}
-	var total int
-	err := s.dialect.reader().QueryRowContext(ctx, "SELECT count(*) FROM ingestions"+q.where(), q.args...).Scan(&total)
-	if err != nil {
-		return nil, 0, fmt.Errorf("count ingestions: %w", err)
-	}
-	window, args := q.page(page)
-	result, err := s.dialect.reader().QueryContext(ctx, ingestionList+q.where()+" ORDER BY ingestions.sequence DESC"+window, args...)
-	if err != nil {
-		return nil, 0, fmt.Errorf("list ingestions: %w", err)
-	}
-	defer result.Close() //nolint:errcheck // Err below tells
-	out := []polset.Ingestion{}
-	for result.Next() {
-		i, err := scanIngestion(result)
-		if err != nil {
-			return nil, 0, fmt.Errorf("list ingestions: %w", err)
-		}
-		out = append(out, ingestion(i))
-	}
-	if err := result.Err(); err != nil {
-		return nil, 0, fmt.Errorf("list ingestions: %w", err)
-	}
-	return out, total, nil
+	return queryPage(ctx, s, "ingestions", ingestionList, q, "ingestions.sequence DESC", page, scanIngestion)
 }
 
-func scanIngestion(result *sql.Rows) (rows.Ingestion, error) {
+func scanIngestion(result *sql.Rows) (polset.Ingestion, error) {
 	var i rows.Ingestion
 	err := result.Scan(&i.Sequence, &i.ID, &i.PolicySetID, &i.RepositoryID, &i.TokenID, &i.Generation, &i.Branch,
 		&i.PushedBranch, &i.CommitID, &i.Path, &i.Submodules, &i.Kind, &i.Cause, &i.DeliveryGUID, &i.Status, &i.Reason,
 		&i.VersionID, &i.Attempts, &i.Failures, &i.Lease, &i.DueAt, &i.EnqueueAt, &i.CreatedAt, &i.StartedAt, &i.EndedAt)
-	return i, err
+	return ingestion(i), err
 }
 
 func ingestion(i rows.Ingestion) polset.Ingestion {
