@@ -36,7 +36,9 @@ type Receipt struct {
 	Duplicate bool
 	// Ingestions are the ids that the delivery gave rise to.
 	Ingestions []string
-	// Ignored is why it gave rise to none; "" otherwise.
+	// Effect is what a delivery other than a push did, in a few words.
+	Effect string
+	// Ignored is why it had no effect; "" otherwise.
 	Ignored string
 }
 

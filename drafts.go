@@ -18,7 +18,12 @@ type VCSDraft struct {
 	Identifier string // owner/name
 	Branch     string // "" for the default branch
 	Submodules bool
-	TokenID    string // ot-…
+	TokenID    string // ot-…; "" with an installation
+	// InstallationID is ghain-…; "" with a connection.
+	InstallationID string
+	// Facts is what GitHub said of the repository; zero where it could not be
+	// asked.
+	Facts RepositoryFacts
 	// Head is where the branch stands; zero when it could not be seen at
 	// once, in which case the ingestion looks again.
 	Head Head

@@ -63,6 +63,9 @@ type Failure struct { //nolint:errname // a noun of the domain first, an error s
 	// Hung says that the attempt held a worker until a deadline, so that it
 	// is worth fewer attempts than a failure that came at once.
 	Hung bool
+	// Diagnostics say where, in the order of the files and lines; at most a
+	// hundred.
+	Diagnostics []Diagnostic
 	// Err is the cause, or nil.
 	Err error
 }

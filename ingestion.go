@@ -29,6 +29,11 @@ const (
 	CauseCreate Cause = "create" // the policy set was created
 	CauseUpdate Cause = "update" // what the policy set follows was changed
 	CauseHead   Cause = "head"   // the branch head was seen to be a commit that no delivery told of
+	// CauseReconcile is CauseHead where polset looked by itself, not on the
+	// way of another ingestion.
+	CauseReconcile Cause = "reconcile"
+	CauseReplay    Cause = "replay" // a delivery, by hand once more
+	CauseManual    Cause = "manual" // somebody asked for the commit
 )
 
 // An Ingestion is one commit on its way into one policy set. The table of
@@ -39,15 +44,17 @@ type Ingestion struct {
 	Sequence     int64  // grows with the order of acceptance
 	PolicySetID  string
 	RepositoryID string
-	TokenID      string // the connection; "" when deleted since
-	Generation   int64
-	Branch       string // "" follows the default branch
-	Commit       string // "" until the branch head is known
-	Path         string // policies-path, clean
-	Submodules   bool
-	Kind         Kind
-	Cause        Cause
-	DeliveryGUID string // X-GitHub-Delivery, where Cause is push
+	TokenID      string // the connection; "" when deleted since, or with an installation
+	// InstallationID is ghain-…, in the place of a connection.
+	InstallationID string
+	Generation     int64
+	Branch         string // "" follows the default branch
+	Commit         string // "" until the branch head is known
+	Path           string // policies-path, clean
+	Submodules     bool
+	Kind           Kind
+	Cause          Cause
+	DeliveryGUID   string // X-GitHub-Delivery, where Cause is push
 
 	Status    IngestionStatus
 	Reason    string // why it was ignored, or waits for another attempt
@@ -59,6 +66,10 @@ type Ingestion struct {
 	StartedAt time.Time // when a worker first took it
 	EndedAt   time.Time
 }
+
+// Credential is the id of the connection's token or of the installation with
+// which the ingestion reads; "" when it was deleted since.
+func (i Ingestion) Credential() string { return credential(i.TokenID, i.InstallationID) }
 
 // A Lease is the right to move one ingestion and its version. It is void as
 // soon as somebody else claims the ingestion: every move made with it then
@@ -80,7 +91,7 @@ type Claim struct {
 // A Batch is the work that one commit of one repository gives.
 type Batch struct {
 	Repository Repository
-	Remotes    map[string]Remote // by the ingestions' TokenID; a deleted connection has none
+	Remotes    map[string]Remote // by the ingestions' Credential; one that was deleted, or may not be used, has none
 	Claims     []Claim           // in the order of Sequence; empty when there is nothing to do
 	// Look numbers what the worker observes after this claim. It grows with
 	// every claim of the repository.
@@ -94,6 +105,11 @@ type Observation struct {
 	Branch string
 	// Head is what was seen.
 	Head Head
+	// Credential is what was looked with; its policy sets are not degraded by
+	// a want of access any more.
+	Credential string
+	// Reconciled says that polset looked by itself.
+	Reconciled bool
 	// Look is the batch's: of two observations the one with the greater number
 	// counts, whichever arrives first. A number needs no clock.
 	Look int64

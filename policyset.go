@@ -34,6 +34,9 @@ type PolicySet struct {
 
 	NewestVersionID  string // the latest created, "" before the first
 	CurrentVersionID string // the one in force, "" before the first ready one
+
+	Degraded     *Degradation  // nil: all is well, or it follows nothing
+	Completeness *Completeness // nil: it follows nothing
 }
 
 // VCS is how a policy set follows a repository (HCP Terraform's "vcs-repo").
@@ -42,12 +45,16 @@ type VCS struct {
 	Identifier   string // owner/name, today's
 	Branch       string // "" follows the repository's default branch
 	Submodules   bool   // ingress-submodules
-	TokenID      string // ot-…: the connection; "" after it was deleted
-	HTTPURL      string // the host as the user wrote it, such as https://github.com
-	HookID       string // the uuid in /webhooks/vcs/<uuid>
+	TokenID      string // ot-…: the connection; "" after it was deleted, or with an installation
+	// InstallationID is ghain-…, in the place of a connection; "" otherwise.
+	InstallationID string
+	HTTPURL        string // the host as the user wrote it, such as https://github.com
+	HookID         string // the uuid in /webhooks/vcs/<uuid>
 	// HookSecret signs the repository's own hook. It is present only in the
 	// answer to the creation of the organization's first set of the repository.
-	HookSecret Secret
+	HookSecret  Secret
+	HookState   HookState // of the repository's own hook; "" with an installation, which needs none
+	HookMessage string    // what to do by hand where HookState is HookManual
 	// Generation grows with every change of what is followed. Only an
 	// ingestion of the present generation may become current.
 	Generation int64
@@ -99,11 +106,25 @@ type Connection struct {
 	CreatedAt       time.Time
 }
 
-// A Remote is a repository as git reaches it: where, and with which credential.
+// A Remote is a repository as git and GitHub's REST API reach it: where, and
+// with which credential.
 type Remote struct {
 	HTTPURL    string // the host as the user wrote it, such as https://github.com
+	APIURL     string // of the REST API, such as https://api.github.com; "" is the App's own
 	Identifier string // owner/name
-	Token      Secret // empty: anonymous
+	ExternalID int64  // GitHub's number of the repository; 0 where it is not known
+	Token      Secret // empty, and Installation 0: anonymous
+	// Installation is GitHub's number of the installation whose tokens are
+	// minted when they are needed; 0 where Token is the credential.
+	Installation int64
+}
+
+// RepositoryFacts is what GitHub says of a repository.
+type RepositoryFacts struct {
+	RepositoryRef
+	DefaultBranch string
+	Archived      bool
+	Private       bool
 }
 
 // A Head is where a branch stood when it was looked at.

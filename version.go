@@ -49,6 +49,7 @@ type Version struct {
 
 	Error        Class // "" unless errored
 	ErrorMessage string
+	Diagnostics  []Diagnostic // where, for people's editors; may be empty
 
 	Commit     string // "" until the branch head is known
 	CommitURL  string
@@ -85,6 +86,11 @@ type PolicySummary struct {
 	Query            string `json:"query,omitempty"`
 	EnforcementLevel string `json:"enforcement_level"`
 	Description      string `json:"description,omitempty"`
+	// Digest is the sha256, in hex, of all that the policy is made of: its
+	// declaration and its sources. "" where an earlier release made the version.
+	Digest string `json:"digest,omitempty"`
+	File   string `json:"file,omitempty"` // that declares it, from the root of the repository
+	Line   int    `json:"line,omitempty"`
 }
 
 // Content names what counts for a version: two commits with equal Content
