@@ -85,6 +85,9 @@ func (t *tx) claim(ctx context.Context, r rows.Repository, i rows.Ingestion, ttl
 	if n == 0 {
 		return polset.Claim{}, errAgain
 	}
+	if err := t.reportIngestion(ctx, i.ID); err != nil {
+		return polset.Claim{}, err
+	}
 	if i, err = t.Ingestion(ctx, i.ID); err != nil {
 		return polset.Claim{}, err
 	}
@@ -104,31 +107,30 @@ func (t *tx) claim(ctx context.Context, r rows.Repository, i rows.Ingestion, ttl
 	return c, err
 }
 
-// addRemote adds how git reaches the repository with an ingestion's token.
+// addRemote adds how git reaches the repository with an ingestion's
+// credential: nothing where that was deleted, or where the organization may not
+// use it any more.
 func (s *Store) addRemote(ctx context.Context, tx *tx, batch *polset.Batch, i rows.Ingestion) error {
-	if _, known := batch.Remotes[i.TokenID.String]; known || !i.TokenID.Valid {
+	credential := credentialOf(i.TokenID, i.InstallationID)
+	if _, known := batch.Remotes[credential]; known || credential == "" {
 		return nil
 	}
-	c, err := tx.ConnectionByToken(ctx, rows.ConnectionByTokenParams{
-		TokenID: i.TokenID.String, Tenant: batch.Repository.OrganizationID,
-	})
-	if errors.Is(found(err), polset.ErrNotFound) {
+	remote, err := s.credentialRemote(ctx, tx.Queries, batch.Repository.OrganizationID, credential)
+	switch {
+	case errors.Is(err, polset.ErrNotFound):
 		return nil
-	}
-	if err != nil {
-		return err
-	}
-	token, err := s.open(connectionPlace(c.Connection.ID), c.Connection.SealedToken)
-	if err != nil {
+	case errors.Is(err, errSealed):
 		// Its own ingestions fail for want of a token. An error here would
 		// undo the claims of all, and the count of attempts, for ever.
 		s.logger.Error("connection token cannot be opened; is POLSET_ENCRYPTION_KEY complete?",
-			zap.String("connection", c.Connection.ID), zap.Error(err))
+			zap.String("credential", credential), zap.Error(err))
 		return nil
+	case err != nil:
+		return err
 	}
-	batch.Remotes[i.TokenID.String] = polset.Remote{
-		HTTPURL: batch.Repository.HTTPURL, Identifier: batch.Repository.Identifier, Token: token,
-	}
+	remote.HTTPURL, remote.Identifier = batch.Repository.HTTPURL, batch.Repository.Identifier
+	remote.ExternalID = batch.Repository.ExternalID
+	batch.Remotes[credential] = remote
 	return nil
 }
 

@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/polset/polset"
 	"github.com/polset/polset/store/internal/rows"
@@ -62,20 +64,33 @@ func (s *Store) ConnectionByToken(ctx context.Context, by polset.Principal, toke
 }
 
 // DeleteConnection removes a connection. Policy sets that use it stay, without
-// a token.
+// a token, and say so.
 func (s *Store) DeleteConnection(ctx context.Context, by polset.Principal, id string) error {
 	err := s.write(ctx, by, func(ctx context.Context, tx *tx) error {
 		r, err := tx.Connection(ctx, rows.ConnectionParams{ID: id, Tenant: by.OrganizationID})
 		if err != nil {
 			return found(err)
 		}
+		c := r.Connection
+		// Whoever gives a policy set a connection holds the organization too.
+		if err := tx.lock(ctx, organizationRow, c.OrganizationID); err != nil {
+			return err
+		}
+		read := func() ([]rows.PolicySet, error) { return tx.PolicySetsOfToken(ctx, nullString(c.TokenID)) }
+		sets, err := tx.holdRepositories(ctx, read)
+		if err != nil {
+			return err
+		}
 		if err := tx.DeleteConnection(ctx, id); err != nil {
 			return err
 		}
-		tx.note(r.Connection.OrganizationID, "connection.deleted", id, map[string]string{
-			"name": r.Connection.Name, "token": r.Connection.TokenID,
-		})
-		return nil
+		tx.note(c.OrganizationID, "connection.deleted", id, map[string]string{"name": c.Name, "token": c.TokenID})
+		err = tx.degrade(ctx, sets, string(polset.DegradedConnectionDeleted),
+			"The connection "+c.Name+" was deleted, so polset cannot read the repository. Give the policy set another one.")
+		if err != nil {
+			return err
+		}
+		return tx.syncHooksOf(ctx, c.OrganizationID, sets)
 	})
 	if err != nil {
 		return fmt.Errorf("delete connection %s: %w", id, err)
@@ -83,17 +98,40 @@ func (s *Store) DeleteConnection(ctx context.Context, by polset.Principal, id st
 	return nil
 }
 
-// Remote returns a repository as git reaches it through a connection.
-func (s *Store) Remote(ctx context.Context, by polset.Principal, tokenID, identifier string) (polset.Remote, error) {
-	r, err := s.reads.ConnectionByToken(ctx, rows.ConnectionByTokenParams{TokenID: tokenID, Tenant: by.OrganizationID})
+// Remote returns a repository as git reaches it with a credential: the token of
+// a connection (ot-…), or an installation (ghain-…). One that the principal may
+// not use is ErrNotFound.
+func (s *Store) Remote(ctx context.Context, by polset.Principal, credential, identifier string) (polset.Remote, error) {
+	remote, err := s.credentialRemote(ctx, s.reads, by.OrganizationID, credential)
 	if err != nil {
-		return polset.Remote{}, fmt.Errorf("read connection of %s: %w", tokenID, found(err))
+		return polset.Remote{}, fmt.Errorf("read credential %s: %w", credential, err)
+	}
+	remote.Identifier = identifier
+	return remote, nil
+}
+
+// errSealed says that a secret is sealed with a key that this process lacks.
+var errSealed = errors.New("the token cannot be opened")
+
+// credentialRemote is what a credential says of a remote; the tenant is "" for
+// the site admin. That an installation is suspended is for GitHub to say.
+func (s *Store) credentialRemote(ctx context.Context, q *rows.Queries, tenant, credential string) (polset.Remote, error) {
+	if strings.HasPrefix(credential, installationPrefix) {
+		i, err := usableInstallation(ctx, q, tenant, credential)
+		if err != nil {
+			return polset.Remote{}, err
+		}
+		return polset.Remote{HTTPURL: i.HTTPURL, Installation: i.ExternalID}, nil
+	}
+	r, err := q.ConnectionByToken(ctx, rows.ConnectionByTokenParams{TokenID: credential, Tenant: tenant})
+	if err != nil {
+		return polset.Remote{}, found(err)
 	}
 	token, err := s.open(connectionPlace(r.Connection.ID), r.Connection.SealedToken)
 	if err != nil {
-		return polset.Remote{}, err
+		return polset.Remote{}, fmt.Errorf("%w: %w", errSealed, err)
 	}
-	return polset.Remote{HTTPURL: r.Connection.HTTPURL, Identifier: identifier, Token: token}, nil
+	return polset.Remote{HTTPURL: r.Connection.HTTPURL, APIURL: r.Connection.APIURL, Token: token}, nil
 }
 
 func connection(r rows.Connection, organization string) polset.Connection {

@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -120,32 +121,11 @@ func (t *tx) received(d polset.Delivery) time.Time {
 // that an organization need not be able to read: its pushes are only for rows
 // that are reached. The others are returned apart.
 func (t *tx) repositoriesOf(ctx context.Context, d polset.Delivery, p polset.Push) (known, unreached []rows.Repository, err error) {
-	var list []rows.Repository
 	app := d.HookID == polset.HookGitHubApp
-	if app {
-		hosts := make([]string, len(d.HTTPURLs))
-		for i, u := range d.HTTPURLs {
-			hosts[i] = hostOf(u)
-		}
-		slices.Sort(hosts)
-		for _, host := range slices.Compact(hosts) {
-			of, err := t.RepositoriesOfPush(ctx, rows.RepositoriesOfPushParams{
-				Host: host, ExternalID: p.RepositoryID, IdentifierKey: identifierKey(p.Identifier),
-			})
-			if err != nil {
-				return nil, nil, err
-			}
-			list = append(list, of...)
-		}
-	} else {
-		r, err := t.RepositoryByHook(ctx, d.HookID)
-		if err != nil {
-			return nil, nil, fmt.Errorf("hook: %w", found(err))
-		}
-		list = append(list, r)
+	list, err := t.rowsOf(ctx, d, p)
+	if err != nil {
+		return nil, nil, err
 	}
-	slices.SortFunc(list, func(a, b rows.Repository) int { return cmp.Compare(a.ID, b.ID) })
-
 	locked := list[:0]
 	for _, r := range list {
 		r, err := t.lockRepository(ctx, r.ID)
@@ -158,9 +138,18 @@ func (t *tx) repositoriesOf(ctx context.Context, d polset.Delivery, p polset.Pus
 			}
 			return nil, nil, fmt.Errorf("this hook is not for repository %s: %w", p.Identifier, polset.ErrNotFound)
 		}
-		if app && !reached(p, r) {
-			unreached = append(unreached, r)
-			continue
+		if app {
+			heard, err := t.hears(ctx, r)
+			if err != nil {
+				return nil, nil, err
+			}
+			if !heard {
+				continue
+			}
+			if !reached(p, r) {
+				unreached = append(unreached, r)
+				continue
+			}
 		}
 		if r, err = t.bind(ctx, r, p, app); err != nil {
 			return nil, nil, err
@@ -168,6 +157,40 @@ func (t *tx) repositoriesOf(ctx context.Context, d polset.Delivery, p polset.Pus
 		locked = append(locked, r)
 	}
 	return locked, unreached, nil
+}
+
+// rowsOf finds the rows that a push may be of, in the order of locks.
+func (t *tx) rowsOf(ctx context.Context, d polset.Delivery, p polset.Push) (list []rows.Repository, err error) {
+	if d.HookID != polset.HookGitHubApp {
+		r, err := t.RepositoryByHook(ctx, d.HookID)
+		if err != nil {
+			return nil, fmt.Errorf("hook: %w", found(err))
+		}
+		return []rows.Repository{r}, nil
+	}
+	hosts := make([]string, len(d.HTTPURLs))
+	for i, u := range d.HTTPURLs {
+		hosts[i] = hostOf(u)
+	}
+	slices.Sort(hosts)
+	for _, host := range slices.Compact(hosts) {
+		of, err := t.RepositoriesOfPush(ctx, rows.RepositoriesOfPushParams{
+			Host: host, ExternalID: p.RepositoryID, IdentifierKey: identifierKey(p.Identifier),
+		})
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, of...)
+	}
+	slices.SortFunc(list, func(a, b rows.Repository) int { return cmp.Compare(a.ID, b.ID) })
+	return list, nil
+}
+
+// hears tells whether the App may tell anything of a repository: some policy
+// set of the row must use what still gives a right to it.
+func (t *tx) hears(ctx context.Context, r rows.Repository) (bool, error) {
+	sets, err := t.PolicySetsThatHear(ctx, nullString(r.ID))
+	return len(sets) > 0, err
 }
 
 // speaksFor tells whether a push is of a repository: by number, and by name
@@ -196,17 +219,21 @@ func (t *tx) bind(ctx context.Context, r rows.Repository, p polset.Push, app boo
 		r.NamedLook = r.Looks
 		t.note(r.OrganizationID, "repository.renamed", r.ID, map[string]string{"from": before.Identifier, "to": r.Identifier})
 	}
-	return r, t.BindRepository(ctx, rows.BindRepositoryParams{
+	err := t.BindRepository(ctx, rows.BindRepositoryParams{
 		ID: r.ID, ExternalID: r.ExternalID, Identifier: r.Identifier, IdentifierKey: r.IdentifierKey, DefaultBranch: r.DefaultBranch,
 		Proven: r.Proven, NamedLook: r.NamedLook,
 	})
+	if err != nil {
+		return r, err
+	}
+	return r, t.nameHook(ctx, r)
 }
 
 // followers are the policy sets that follow a branch of a repository, which
-// for some of them is any of the defaults. The lock on the repository keeps
-// them as they are.
+// for some of them is any of the defaults, with a credential that they may
+// still use. The lock on the repository keeps them as they are.
 func (t *tx) followers(ctx context.Context, r rows.Repository, branch string, defaults ...string) ([]rows.PolicySet, error) {
-	sets, err := t.PolicySetsOfRepository(ctx, nullString(r.ID))
+	sets, err := t.PolicySetsThatHear(ctx, nullString(r.ID))
 	if err != nil || branch == "" {
 		return nil, err
 	}
@@ -222,8 +249,8 @@ func (s *Store) acceptPush(ctx context.Context, tx *tx, d polset.Delivery, p pol
 	var ids []string
 	for _, set := range sets {
 		last, err := tx.LastPush(ctx, rows.LastPushParams{PolicySetID: set.ID, PushedBranch: p.Branch, Generation: set.Generation})
-		if err == nil && last == p.After {
-			continue
+		if err == nil && last == p.After && set.Degraded == "" {
+			continue // of one that is degraded, the push may be the sign that all is well again
 		}
 		if err != nil && !errors.Is(found(err), polset.ErrNotFound) {
 			return nil, err
@@ -255,4 +282,31 @@ func (t *tx) noteAccepted(organizationID string, d polset.Delivery, p polset.Pus
 		details["forced"] = "true"
 	}
 	t.note(organizationID, "delivery.accepted", d.GUID, details)
+}
+
+// KnownDeliveries tells which deliveries of a hook have been recorded.
+func (s *Store) KnownDeliveries(ctx context.Context, hookID string, guids []string) (map[string]bool, error) {
+	known := make(map[string]bool, len(guids))
+	for part := range slices.Chunk(guids, maxPage) {
+		var q filter
+		q.add("hook_id = ?", hookID)
+		lower, as := make([]string, len(part)), map[string][]string{}
+		for n, guid := range part {
+			lower[n] = strings.ToLower(guid)
+			as[lower[n]] = append(as[lower[n]], guid)
+		}
+		q.in("guid", lower)
+		list, err := queryAll(ctx, s, "deliveries", "SELECT guid FROM deliveries"+q.where(), q.args, func(r *sql.Rows) (guid string, err error) {
+			return guid, r.Scan(&guid)
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, guid := range list {
+			for _, written := range as[guid] {
+				known[written] = true
+			}
+		}
+	}
+	return known, nil
 }

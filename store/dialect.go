@@ -56,8 +56,10 @@ type lockable string
 
 const (
 	organizationRow lockable = "organizations WHERE id"
+	installationRow lockable = "installations WHERE id"
 	repositoryRow   lockable = "repositories WHERE id"
 	policySetRow    lockable = "policy_sets WHERE id"
+	hookRow         lockable = "hooks WHERE id"
 	chainRow        lockable = "audit_chains WHERE chain"
 )
 

@@ -7,30 +7,40 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/polset/polset"
+	"github.com/polset/polset/store/internal/rows"
 )
 
-// Hook returns a repository's own hook with the secrets that may sign for it.
+// Hook returns a repository's own hook with the secrets that may sign for it,
+// or, for HookGitHubApp, that of the stored GitHub App.
 func (s *Store) Hook(ctx context.Context, id string) (polset.Hook, error) {
+	if id == polset.HookGitHubApp {
+		return s.appHook(ctx)
+	}
 	r, err := s.reads.RepositoryByHook(ctx, id)
 	if err != nil {
 		return polset.Hook{}, fmt.Errorf("read hook: %w", found(err))
 	}
-	opened, err := s.open(hookPlace(r.ID), r.SealedSecrets)
+	secrets, err := s.openHookSecrets(r)
 	if err != nil {
 		return polset.Hook{}, err
 	}
-	var values []string
-	if err := json.Unmarshal([]byte(opened.Reveal()), &values); err != nil {
-		return polset.Hook{}, fmt.Errorf("read secrets of hook %s: not a JSON list", id)
+	if slices.ContainsFunc(secrets, func(h hookSecret) bool { return !h.until.IsZero() }) {
+		now, err := s.now(ctx)
+		if err != nil {
+			return polset.Hook{}, fmt.Errorf("read hook: %w", err)
+		}
+		secrets = valid(secrets, now)
 	}
 	h := polset.Hook{ID: r.HookID}
-	for _, v := range values {
-		h.Secrets = append(h.Secrets, polset.NewSecret(v))
+	for _, secret := range secrets {
+		h.Secrets = append(h.Secrets, secret.value)
 	}
 	return h, nil
 }
@@ -45,12 +55,57 @@ func newHookSecret() (polset.Secret, error) {
 	return polset.NewSecret(hex.EncodeToString(b)), nil
 }
 
-func (s *Store) sealHookSecrets(repositoryID string, secrets []polset.Secret) ([]byte, error) {
-	values := make([]string, len(secrets))
-	for i, secret := range secrets {
-		values[i] = secret.Reveal()
+// A hookSecret may sign for a hook until a time, or for ever. Sealed, it is a
+// JSON text, or a list of it and the time.
+type hookSecret struct {
+	value polset.Secret
+	until time.Time // zero: no end
+}
+
+// MarshalJSON is for sealing only.
+func (h hookSecret) MarshalJSON() ([]byte, error) {
+	if h.until.IsZero() {
+		return json.Marshal(h.value.Reveal())
 	}
-	b, err := json.Marshal(values)
+	return json.Marshal([2]string{h.value.Reveal(), h.until.UTC().Format(time.RFC3339Nano)})
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (h *hookSecret) UnmarshalJSON(b []byte) error {
+	var value string
+	if json.Unmarshal(b, &value) == nil {
+		*h = hookSecret{value: polset.NewSecret(value)}
+		return nil
+	}
+	var pair [2]string
+	if err := json.Unmarshal(b, &pair); err != nil {
+		return err
+	}
+	until, err := time.Parse(time.RFC3339Nano, pair[1])
+	*h = hookSecret{value: polset.NewSecret(pair[0]), until: until}
+	return err
+}
+
+// valid are the secrets that may still sign.
+func valid(secrets []hookSecret, now time.Time) []hookSecret {
+	return slices.DeleteFunc(slices.Clone(secrets), func(h hookSecret) bool { return !h.until.IsZero() && !now.Before(h.until) })
+}
+
+// openHookSecrets are those of a repository's own hook, the newest first, with
+// those that may not sign any more.
+func (s *Store) openHookSecrets(r rows.Repository) (secrets []hookSecret, err error) {
+	opened, err := s.open(hookPlace(r.ID), r.SealedSecrets)
+	if err != nil {
+		return nil, err
+	}
+	if json.Unmarshal([]byte(opened.Reveal()), &secrets) != nil || len(secrets) == 0 {
+		return nil, fmt.Errorf("read secrets of hook %s: not a list of them", r.HookID) // the cause may quote them
+	}
+	return secrets, nil
+}
+
+func (s *Store) sealHookSecrets(repositoryID string, secrets []hookSecret) ([]byte, error) {
+	b, err := json.Marshal(secrets)
 	if err != nil {
 		return nil, fmt.Errorf("seal hook secrets: %w", err)
 	}

@@ -27,7 +27,7 @@ func (s *Store) insertIngestion(ctx context.Context, tx *tx, set rows.PolicySet,
 	}
 	id := polset.NewID("ing")
 	err = tx.InsertIngestion(ctx, rows.InsertIngestionParams{
-		ID: id, PolicySetID: set.ID, RepositoryID: set.RepositoryID, TokenID: set.TokenID, Generation: set.Generation,
+		ID: id, PolicySetID: set.ID, RepositoryID: set.RepositoryID, TokenID: set.TokenID, InstallationID: set.InstallationID, Generation: set.Generation,
 		Branch: set.Branch, PushedBranch: a.pushedBranch, CommitID: a.commit, Path: path, Submodules: set.Submodules,
 		Kind: set.Kind, Cause: string(a.cause), DeliveryGUID: a.delivery,
 		Now: tx.now, EnqueueAt: tx.now.Add(s.requeueAfter),
@@ -38,6 +38,11 @@ func (s *Store) insertIngestion(ctx context.Context, tx *tx, set rows.PolicySet,
 	tx.note(set.OrganizationID, "ingestion.created", id, map[string]string{
 		"policy-set": set.ID, "cause": string(a.cause), "commit": a.commit, "branch": a.pushedBranch, "delivery": a.delivery,
 	})
+	if a.commit != "" {
+		if err := tx.reportIngestion(ctx, id); err != nil {
+			return rows.Ingestion{}, err
+		}
+	}
 	return tx.Ingestion(ctx, id)
 }
 

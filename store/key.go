@@ -125,6 +125,7 @@ func (p place) associatedData() []byte { return []byte(p.table + "/" + p.id) }
 
 func connectionPlace(id string) place { return place{"connections", id} }
 func hookPlace(id string) place       { return place{"repositories", id} }
+func appPlace(column string) place    { return place{"github_app", column} }
 
 var canaryPlace = place{"settings", "canary"}
 
@@ -208,6 +209,9 @@ func (s *Store) reseal(ctx context.Context, primary tink.AEAD) error {
 				return err
 			}
 		}
+		if err := sealer.app(ctx, tx); err != nil {
+			return err
+		}
 		canary, err := tx.Setting(ctx, canaryPlace.id)
 		if err != nil {
 			return err
@@ -233,6 +237,35 @@ type resealer struct {
 	store    *Store
 	primary  tink.AEAD
 	resealed int
+}
+
+// app seals anew what the GitHub App's row holds.
+func (r *resealer) app(ctx context.Context, tx *tx) error {
+	row, err := tx.App(ctx)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	before := r.resealed
+	for column, sealed := range map[string]*[]byte{
+		appPrivateKey: &row.SealedPrivateKey, appWebhookSecret: &row.SealedWebhookSecret, appClientSecret: &row.SealedClientSecret,
+	} {
+		err := r.again(appPlace(column), *sealed, func(b []byte) error {
+			*sealed = b
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if r.resealed == before {
+		return nil
+	}
+	return tx.UpdateSealedApp(ctx, rows.UpdateSealedAppParams{
+		SealedPrivateKey: row.SealedPrivateKey, SealedWebhookSecret: row.SealedWebhookSecret, SealedClientSecret: row.SealedClientSecret,
+	})
 }
 
 // again gives a secret, sealed anew, to put, if the first key does not open

@@ -111,6 +111,9 @@ func (s *Store) Release(ctx context.Context, l polset.Lease, after time.Duration
 		tx.note(h.set.OrganizationID, "ingestion.pending", l.IngestionID, map[string]string{
 			"policy-set": h.set.ID, "lease": strconv.FormatInt(l.Number, 10), "reason": reason,
 		})
+		if err := tx.reportIngestion(ctx, l.IngestionID); err != nil {
+			return err
+		}
 		h.ingestion.DueAt = due
 		return wake(ctx, tx, h.ingestion)
 	})
@@ -148,6 +151,9 @@ func (s *Store) Resolve(ctx context.Context, l polset.Lease, head polset.Head) e
 		tx.note(h.set.OrganizationID, "ingestion.resolved", l.IngestionID, map[string]string{
 			"policy-set": h.set.ID, "commit": head.Commit, "branch": head.Branch,
 		})
+		if err := tx.reportIngestion(ctx, l.IngestionID); err != nil {
+			return err
+		}
 		if h.ingestion.VersionID == "" {
 			return nil
 		}
@@ -171,6 +177,12 @@ func (s *Store) end(ctx context.Context, tx *tx, h held, status polset.Ingestion
 		return polset.ErrFenced
 	}
 	tx.noteEnd(h.set.OrganizationID, h.ingestion, status, versionID, reason)
+	if err := tx.reportIngestion(ctx, h.ingestion.ID); err != nil {
+		return err
+	}
+	if err := tx.ingested(ctx, h); err != nil {
+		return err
+	}
 	if h.ingestion.RepositoryID != h.set.RepositoryID && h.ingestion.RepositoryID.Valid {
 		// The set follows another repository by now; this may have been the
 		// last that the old one was kept for.

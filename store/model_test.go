@@ -12,7 +12,7 @@ import (
 )
 
 // TestModel drives random pushes, replays, looks at the branch, workers that
-// finish, fail, sleep and die, and checks the pipeline's invariants after each.
+// finish, fail, sleep and die, and reports on their way to GitHub, and checks the pipeline's invariants after each.
 func TestModel(t *testing.T) {
 	onBoth(t, func(b *bench) {
 		n := int64(1000)
@@ -33,6 +33,9 @@ func TestModel(t *testing.T) {
 				"lose jobs": func(*rapid.T) { m.b.exec("DELETE FROM river_job") },
 				"sweep":     func(*rapid.T) { m.b.must(second(m.b.Sweep(m.b.ctx()))) },
 				"path":      m.path,
+				"report":    m.report,
+				"answer":    m.answer,
+				"silence":   m.silence,
 				"":          m.check,
 			})
 			m.drain(rt)
@@ -52,6 +55,9 @@ type model struct {
 	claims  []taken
 	commits int
 
+	sending []polset.Report   // on their way to GitHub
+	shown   map[string]string // what GitHub shows, by policy set and commit: the report and its status
+
 	versions   map[string]polset.Version // as last seen
 	ingestions map[string]polset.Ingestion
 	currents   map[string]string
@@ -65,7 +71,7 @@ type taken struct {
 
 func newModel(b *bench, n int64) *model {
 	m := &model{
-		b: b, number: n, name: fmt.Sprintf("acme/model%d", n), head: "c0", after: map[string]string{},
+		b: b, number: n, name: fmt.Sprintf("acme/model%d", n), head: "c0", after: map[string]string{}, shown: map[string]string{},
 		versions: map[string]polset.Version{}, ingestions: map[string]polset.Ingestion{}, currents: map[string]string{},
 	}
 	for _, branch := range []string{"main", ""} {
@@ -242,6 +248,7 @@ func (m *model) all(sets []string) (list []polset.Ingestion) {
 }
 
 func (m *model) check(rt *rapid.T) {
+	m.b.reportsEqual()
 	for _, id := range m.sets {
 		unfinished, present := map[int64]int{}, m.b.set(id).VCS.Generation
 		for _, i := range m.all([]string{id}) {
@@ -384,5 +391,6 @@ func (m *model) drain(rt *rapid.T) {
 			rt.Fatalf("the head's version %s is ready, and %s is current", ready.VersionID, p.CurrentVersionID)
 		}
 	}
+	m.checkShown(rt)
 	m.b.verify()
 }

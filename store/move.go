@@ -69,7 +69,7 @@ func (s *Store) Finish(ctx context.Context, l polset.Lease, a polset.Artifact) e
 		if v, err = tx.Version(ctx, v.ID); err != nil {
 			return err
 		}
-		if err := tx.makeCurrent(ctx, h, v); err != nil {
+		if _, err := tx.makeCurrent(ctx, h, v); err != nil {
 			return err
 		}
 		return s.end(ctx, tx, h, polset.IngestionVersioned, v.ID, "")
@@ -94,16 +94,35 @@ func (s *Store) Fail(ctx context.Context, l polset.Lease, f *polset.Failure, con
 		if err := canMove(v, polset.VersionErrored); err != nil {
 			return err
 		}
+		where, err := diagnosticsText(f.Diagnostics)
+		if err != nil {
+			return err
+		}
 		err = tx.FailVersion(ctx, rows.FailVersionParams{
 			ID: v.ID, Now: nullTime(tx.now), Content: cmp.Or(contentText(content), v.Content),
-			Error: string(f.Class), ErrorMessage: f.Message,
+			Error: string(f.Class), ErrorMessage: f.Message, Diagnostics: where,
 		})
 		if err != nil {
 			return err
 		}
+		if f.Class == polset.ClassAuth {
+			if err := tx.refused(ctx, h, f.Message); err != nil {
+				return err
+			}
+		}
 		tx.noteVersion(h, "version.errored", map[string]string{"error": string(f.Class), "tree": content.Tree})
 		return s.end(ctx, tx, h, polset.IngestionFailed, v.ID, "")
 	})
+}
+
+// refused degrades the set of an ingestion whose credential, which is the set's
+// present one, git refused.
+func (t *tx) refused(ctx context.Context, h held, message string) error {
+	if h.ingestion.Generation != h.set.Generation || specific(h.set.Degraded) ||
+		h.ingestion.TokenID != h.set.TokenID || h.ingestion.InstallationID != h.set.InstallationID {
+		return nil
+	}
+	return t.degrade(ctx, []rows.PolicySet{h.set}, string(polset.DegradedAccessLost), message)
 }
 
 // Unchanged ends an ingestion that would repeat a version of its policy set,
@@ -122,7 +141,7 @@ func (s *Store) Unchanged(ctx context.Context, l polset.Lease, versionID string)
 		if err != nil || v.PolicySetID != h.set.ID {
 			return fmt.Errorf("version %s: %w", versionID, cmp.Or(found(err), polset.ErrNotFound))
 		}
-		if err := tx.makeCurrent(ctx, h, v); err != nil {
+		if _, err := tx.makeCurrent(ctx, h, v); err != nil {
 			return err
 		}
 		return s.end(ctx, tx, h, polset.IngestionUnchanged, v.ID, "")
@@ -189,28 +208,26 @@ func canMove(v rows.Version, next polset.VersionStatus) error {
 
 // makeCurrent puts a ready version in force if the ingestion still speaks for
 // the set: of the present generation, and of the commit where the branch was
-// last seen. So neither a late worker nor a replayed delivery can roll back.
-func (t *tx) makeCurrent(ctx context.Context, h held, v rows.Version) error {
+// last seen. So neither a late worker nor a replayed delivery can roll back. It
+// says whether another was in force.
+func (t *tx) makeCurrent(ctx context.Context, h held, v rows.Version) (changed bool, err error) {
 	if v.Status != string(polset.VersionReady) || h.ingestion.Generation != h.set.Generation ||
 		h.ingestion.RepositoryID != h.set.RepositoryID || h.ingestion.CommitID == "" {
-		return nil
+		return false, nil
 	}
 	seen, err := t.Branch(ctx, rows.BranchParams{
 		RepositoryID: h.repository.ID, Name: cmp.Or(h.set.Branch, h.repository.DefaultBranch),
 	})
 	if errors.Is(found(err), polset.ErrNotFound) {
-		return nil
+		return false, nil
 	}
-	if err != nil || seen.Head != h.ingestion.CommitID {
-		return err
+	if err != nil || seen.Head != h.ingestion.CommitID || h.set.CurrentVersionID == v.ID {
+		return false, err
 	}
-	return t.putInForce(ctx, h, v)
+	return true, t.putInForce(ctx, h, v)
 }
 
 func (t *tx) putInForce(ctx context.Context, h held, v rows.Version) error {
-	if h.set.CurrentVersionID == v.ID {
-		return nil
-	}
 	var content polset.Content
 	if v.Content != "" {
 		if err := json.Unmarshal([]byte(v.Content), &content); err != nil {

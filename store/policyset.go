@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"time"
 
 	"github.com/polset/polset"
 	"github.com/polset/polset/store/internal/rows"
@@ -15,15 +16,29 @@ func (s *Store) PolicySet(ctx context.Context, by polset.Principal, id string) (
 	if err != nil {
 		return polset.PolicySet{}, fmt.Errorf("read policy set %s: %w", id, found(err))
 	}
-	return policySet(r), nil
+	if !gaping(r) {
+		return policySet(r, time.Time{}), nil
+	}
+	now, err := s.now(ctx)
+	if err != nil {
+		return polset.PolicySet{}, fmt.Errorf("read policy set %s: %w", id, err)
+	}
+	return policySet(r, now), nil
 }
 
 const policySetList = `SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name,
 	policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path,
 	policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation,
 	policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at,
-	COALESCE(repositories.http_url, ''), COALESCE(repositories.identifier, ''), COALESCE(repositories.hook_id, '')
-FROM policy_sets LEFT JOIN repositories ON repositories.id = policy_sets.repository_id`
+	policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at,
+	policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head,
+	COALESCE(repositories.http_url, ''), COALESCE(repositories.identifier, ''), COALESCE(repositories.hook_id, ''),
+	COALESCE(branches.head, ''), branches.seen_at, branches.changed_at,
+	COALESCE(hooks.revision, 0), COALESCE(hooks.sent, 0), COALESCE(hooks.manual, '')
+FROM policy_sets LEFT JOIN repositories ON repositories.id = policy_sets.repository_id
+	LEFT JOIN hooks ON hooks.id = repositories.hook_id
+	LEFT JOIN branches ON branches.repository_id = repositories.id
+		AND branches.name = COALESCE(NULLIF(policy_sets.branch, ''), repositories.default_branch)`
 
 // PolicySets lists an organization's policy sets in the order of their
 // creation, and says how many there are in all.
@@ -40,17 +55,25 @@ func (s *Store) PolicySets(ctx context.Context, by polset.Principal, organizatio
 	if f.Search != "" {
 		q.add("lower(policy_sets.name) LIKE ? ESCAPE '!'", like(f.Search))
 	}
+	now, err := s.now(ctx)
+	if err != nil {
+		return nil, 0, fmt.Errorf("list policy sets: %w", err)
+	}
 	return queryPage(ctx, s, "policy_sets", policySetList, q, "policy_sets.sequence", page, func(result *sql.Rows) (polset.PolicySet, error) {
 		r := rows.PolicySetRow{Organization: o.Name}
 		p := &r.PolicySet
 		err := result.Scan(&p.Sequence, &p.ID, &p.OrganizationID, &p.Name, &p.Description, &p.Global, &p.Kind,
 			&p.Overridable, &p.PoliciesPath, &p.RepositoryID, &p.Branch, &p.Submodules, &p.TokenID, &p.Generation,
-			&p.NewestVersionID, &p.CurrentVersionID, &p.CreatedAt, &p.UpdatedAt, &r.HTTPURL, &r.Identifier, &r.HookID)
-		return policySet(r), err
+			&p.NewestVersionID, &p.CurrentVersionID, &p.CreatedAt, &p.UpdatedAt, &p.InstallationID,
+			&p.Degraded, &p.DegradedMessage, &p.DegradedAt, &p.IngestedCommit, &p.IngestedAt, &p.SettledHead,
+			&r.HTTPURL, &r.Identifier, &r.HookID, &r.Head, &r.LookedAt, &r.HeadAt,
+			&r.HookRevision, &r.HookSent, &r.HookManual)
+		return policySet(r, now), err
 	})
 }
 
-func policySet(r rows.PolicySetRow) polset.PolicySet {
+// policySet tells of a gap as it is now.
+func policySet(r rows.PolicySetRow, now time.Time) polset.PolicySet {
 	p := r.PolicySet
 	out := polset.PolicySet{
 		ID: p.ID, OrganizationID: p.OrganizationID, Organization: r.Organization, Name: p.Name,
@@ -64,8 +87,12 @@ func policySet(r rows.PolicySetRow) polset.PolicySet {
 	if p.RepositoryID.Valid {
 		out.VCS = &polset.VCS{
 			RepositoryID: p.RepositoryID.String, Identifier: r.Identifier, Branch: p.Branch, Submodules: p.Submodules,
-			TokenID: p.TokenID.String, HTTPURL: r.HTTPURL, HookID: r.HookID, Generation: p.Generation,
+			TokenID: p.TokenID.String, InstallationID: p.InstallationID.String, HTTPURL: r.HTTPURL, HookID: r.HookID, Generation: p.Generation,
 		}
+		if !p.InstallationID.Valid {
+			out.VCS.HookState, out.VCS.HookMessage = hookState(r.HookRevision, r.HookSent, r.HookManual)
+		}
+		out.Degraded, out.Completeness = degradation(p), completeness(r, now)
 	}
 	return out
 }

@@ -27,7 +27,7 @@ func (s *Store) UpdatePolicySet(ctx context.Context, by polset.Principal, id str
 			return err
 		}
 		if c.VCS != nil {
-			if err := s.reachByHead(ctx, tx, follow.repository, *c.VCS); err != nil {
+			if follow.repository, err = s.learn(ctx, tx, follow, *c.VCS); err != nil {
 				return err
 			}
 		}
@@ -50,6 +50,7 @@ func (s *Store) UpdatePolicySet(ctx context.Context, by polset.Principal, id str
 			tx.note(set.OrganizationID, "policy-set.updated", id, map[string]string{
 				"changed": strings.Join(changed, " "), "name": set.Name, "policies-path": set.PoliciesPath,
 				"repository": follow.repository.Identifier, "branch": set.Branch, "token": set.TokenID.String,
+				"installation": set.InstallationID.String,
 			})
 		}
 		if set.Generation != before.PolicySet.Generation {
@@ -66,8 +67,8 @@ func (s *Store) UpdatePolicySet(ctx context.Context, by polset.Principal, id str
 				return err
 			}
 		}
-		if old := before.PolicySet.RepositoryID; old.Valid && old != set.RepositoryID {
-			if _, err := tx.RetireRepository(ctx, old.String); err != nil {
+		if slices.Contains(changed, "vcs-repo") {
+			if follow.secret, err = s.followedAnew(ctx, tx, before.PolicySet, set, follow); err != nil {
 				return err
 			}
 		}
@@ -75,7 +76,7 @@ func (s *Store) UpdatePolicySet(ctx context.Context, by polset.Principal, id str
 		if err != nil {
 			return err
 		}
-		out = policySet(after)
+		out = policySet(after, tx.now)
 		if out.VCS != nil {
 			out.VCS.HookSecret = follow.secret
 		}
@@ -117,7 +118,8 @@ func (s *Store) lockForChange(ctx context.Context, tx *tx, set rows.PolicySet, c
 		}
 	}
 	if c.VCS == nil && set.RepositoryID.Valid {
-		f.branch, f.submodules, f.tokenID = set.Branch, set.Submodules, set.TokenID.String
+		f.branch, f.submodules = set.Branch, set.Submodules
+		f.tokenID, f.installationID = set.TokenID.String, set.InstallationID.String
 	}
 	if err := tx.lock(ctx, policySetRow, set.ID); err != nil {
 		return f, err
@@ -153,10 +155,12 @@ func applyChange(set *rows.PolicySet, c polset.PolicySetChange, f following) (ch
 	}
 	switch {
 	case c.RemoveVCS:
-		set.RepositoryID, set.Branch, set.Submodules, set.TokenID = nullString(""), "", false, nullString("")
+		set.RepositoryID, set.Branch, set.Submodules = nullString(""), "", false
+		set.TokenID, set.InstallationID = nullString(""), nullString("")
 	case c.VCS != nil:
 		set.RepositoryID, set.Branch = nullString(f.repository.ID), f.branch
-		set.Submodules, set.TokenID = f.submodules, nullString(f.tokenID)
+		set.Submodules = f.submodules
+		set.TokenID, set.InstallationID = nullString(f.tokenID), nullString(f.installationID)
 	}
 	oldPath, err := polset.CleanPath(before.PoliciesPath)
 	if err != nil {
@@ -167,7 +171,7 @@ func applyChange(set *rows.PolicySet, c polset.PolicySetChange, f following) (ch
 		return nil, err
 	}
 	vcs := set.RepositoryID != before.RepositoryID || set.Branch != before.Branch ||
-		set.Submodules != before.Submodules || set.TokenID != before.TokenID
+		set.Submodules != before.Submodules || set.TokenID != before.TokenID || set.InstallationID != before.InstallationID
 	if vcs || set.RepositoryID.Valid && newPath != oldPath {
 		set.Generation++
 	}
@@ -193,12 +197,12 @@ func (t *tx) updatePolicySet(ctx context.Context, set rows.PolicySet) error {
 	return t.UpdatePolicySet(ctx, rows.UpdatePolicySetParams{
 		ID: set.ID, Name: set.Name, Description: set.Description, Global: set.Global, Overridable: set.Overridable,
 		PoliciesPath: set.PoliciesPath, RepositoryID: set.RepositoryID, Branch: set.Branch, Submodules: set.Submodules,
-		TokenID: set.TokenID, Generation: set.Generation, Now: t.now,
+		TokenID: set.TokenID, InstallationID: set.InstallationID, Generation: set.Generation, Now: t.now,
 	})
 }
 
-// ignoreUnversioned ends what a policy set has no version of yet, whoever
-// works on it. What has a version brings it to its end.
+// ignoreUnversioned ends what a policy set has no version of yet, dry runs
+// among it, whoever works on it. What has a version brings it to its end.
 func (t *tx) ignoreUnversioned(ctx context.Context, set rows.PolicySet, reason string) error {
 	list, err := t.UnversionedIngestions(ctx, set.ID)
 	if err != nil {
@@ -209,8 +213,11 @@ func (t *tx) ignoreUnversioned(ctx context.Context, set rows.PolicySet, reason s
 			return err
 		}
 		t.noteEnd(set.OrganizationID, i, polset.IngestionIgnored, "", reason)
+		if err := t.reportIngestion(ctx, i.ID); err != nil {
+			return err
+		}
 	}
-	return nil
+	return t.ignoreDryRuns(ctx, set, 0, reason)
 }
 
 // DeletePolicySet removes a policy set with its versions and ingestions, and
@@ -243,11 +250,14 @@ func (s *Store) DeletePolicySet(ctx context.Context, by polset.Principal, id str
 		} else if !slices.Equal(now, repositories) {
 			return errAgain
 		}
+		if err := tx.reportsDeleted(ctx, id); err != nil {
+			return err
+		}
 		if _, err := tx.DeletePolicySet(ctx, id); err != nil {
 			return err
 		}
 		for _, repository := range repositories {
-			if _, err := tx.RetireRepository(ctx, repository); err != nil {
+			if err := tx.leave(ctx, repository); err != nil {
 				return err
 			}
 		}

@@ -33,7 +33,7 @@ func (s *Store) CreatePolicySet(ctx context.Context, by polset.Principal, d pols
 			if follow.repository, err = tx.lockRepository(ctx, follow.repository.ID); err != nil {
 				return err
 			}
-			if err := s.reachByHead(ctx, tx, follow.repository, *d.VCS); err != nil {
+			if follow.repository, err = s.learn(ctx, tx, follow, *d.VCS); err != nil {
 				return err
 			}
 		}
@@ -42,7 +42,7 @@ func (s *Store) CreatePolicySet(ctx context.Context, by polset.Principal, d pols
 			ID: id, OrganizationID: o.ID, Name: d.Name, Description: d.Description, Global: d.Global,
 			Kind: string(d.Kind), Overridable: nullBool(d.Overridable), PoliciesPath: d.PoliciesPath,
 			RepositoryID: nullString(follow.repository.ID), Branch: follow.branch, Submodules: follow.submodules,
-			TokenID: nullString(follow.tokenID), Now: tx.now,
+			TokenID: nullString(follow.tokenID), InstallationID: nullString(follow.installationID), Now: tx.now,
 		})
 		if err != nil {
 			return err
@@ -53,6 +53,7 @@ func (s *Store) CreatePolicySet(ctx context.Context, by polset.Principal, d pols
 		tx.note(o.ID, "policy-set.created", id, map[string]string{
 			"name": d.Name, "kind": string(d.Kind), "policies-path": d.PoliciesPath,
 			"repository": follow.repository.Identifier, "branch": follow.branch, "token": follow.tokenID,
+			"installation": follow.installationID,
 		})
 		r, err := tx.PolicySet(ctx, rows.PolicySetParams{ID: id})
 		if err != nil {
@@ -62,11 +63,14 @@ func (s *Store) CreatePolicySet(ctx context.Context, by polset.Principal, d pols
 			if err := s.beginAnew(ctx, tx, r.PolicySet, follow, polset.CauseCreate, d.VCS.Head); err != nil {
 				return err
 			}
+			if follow.secret, err = s.settleFollowing(ctx, tx, r.PolicySet, follow.repository); err != nil {
+				return err
+			}
 			if r, err = tx.PolicySet(ctx, rows.PolicySetParams{ID: id}); err != nil {
 				return err
 			}
 		}
-		out = policySet(r)
+		out = policySet(r, tx.now)
 		if out.VCS != nil {
 			out.VCS.HookSecret = follow.secret
 		}
@@ -80,46 +84,79 @@ func (s *Store) CreatePolicySet(ctx context.Context, by polset.Principal, d pols
 
 // following is what a policy set is about to follow.
 type following struct {
-	repository rows.Repository
-	branch     string
-	submodules bool
-	tokenID    string
-	secret     polset.Secret // of the hook, where the repository's row is new
+	repository     rows.Repository
+	branch         string
+	submodules     bool
+	tokenID        string
+	installationID string
+	// vouched says that what was asked of the repository's facts is the host
+	// itself, not an address that the organization chose beside it.
+	vouched bool
+	secret  polset.Secret // of the repository's own hook, where nobody needed it before
 }
 
 // follow finds or makes the row of the repository that a draft names. The
 // caller holds the organization, so that no row is made twice, and locks the
 // repository next.
 func (s *Store) follow(ctx context.Context, tx *tx, organizationID string, d polset.VCSDraft) (following, error) {
-	c, err := tx.ConnectionByToken(ctx, rows.ConnectionByTokenParams{TokenID: d.TokenID, Tenant: organizationID})
+	f := following{branch: d.Branch, submodules: d.Submodules, tokenID: d.TokenID, installationID: d.InstallationID}
+	httpURL := ""
+	if d.InstallationID != "" {
+		i, err := tx.holdInstallation(ctx, organizationID, d.InstallationID)
+		if err != nil {
+			return f, fmt.Errorf("github-app-installation-id %q: %w", d.InstallationID, err)
+		}
+		httpURL, f.vouched, f.tokenID = i.HTTPURL, true, ""
+	} else {
+		c, err := tx.ConnectionByToken(ctx, rows.ConnectionByTokenParams{TokenID: d.TokenID, Tenant: organizationID})
+		if err != nil {
+			return f, fmt.Errorf("oauth-token-id %q: %w", d.TokenID, found(err))
+		}
+		httpURL, f.vouched = c.Connection.HTTPURL, sameServer(c.Connection.HTTPURL, c.Connection.APIURL)
+	}
+	var err error
+	f.repository, err = tx.findRepository(ctx, organizationID, hostOf(httpURL), d)
+	if missing(err) {
+		f.repository, err = s.insertRepository(ctx, tx, organizationID, httpURL, d.Identifier)
+	}
+	return f, err
+}
+
+// findRepository finds the row of a repository: by its number where GitHub told
+// it, else by its name.
+func (t *tx) findRepository(ctx context.Context, organizationID, host string, d polset.VCSDraft) (rows.Repository, error) {
+	key := identifierKey(d.Identifier)
+	if d.Facts.ID == 0 {
+		return t.RepositoryByName(ctx, rows.RepositoryByNameParams{OrganizationID: organizationID, Host: host, IdentifierKey: key})
+	}
+	list, err := t.RepositoriesByNumber(ctx, rows.RepositoriesByNumberParams{OrganizationID: organizationID, Host: host, ExternalID: d.Facts.ID})
 	if err != nil {
-		return following{}, fmt.Errorf("oauth-token-id %q: %w", d.TokenID, found(err))
+		return rows.Repository{}, err
 	}
-	f := following{branch: d.Branch, submodules: d.Submodules, tokenID: d.TokenID}
-	host, key := hostOf(c.Connection.HTTPURL), identifierKey(d.Identifier)
-	f.repository, err = tx.RepositoryByName(ctx, rows.RepositoryByNameParams{
-		OrganizationID: organizationID, Host: host, IdentifierKey: key,
-	})
-	if err == nil || !errors.Is(err, sql.ErrNoRows) {
-		return f, err
+	if len(list) > 0 {
+		return list[0], nil
 	}
+	return t.RepositoryByNameOnly(ctx, rows.RepositoryByNameOnlyParams{OrganizationID: organizationID, Host: host, IdentifierKey: key})
+}
+
+func (s *Store) insertRepository(ctx context.Context, tx *tx, organizationID, httpURL, identifier string) (rows.Repository, error) {
 	id := polset.NewID("repo")
-	if f.secret, err = newHookSecret(); err != nil {
-		return following{}, err
-	}
-	sealed, err := s.sealHookSecrets(id, []polset.Secret{f.secret})
+	secret, err := newHookSecret()
 	if err != nil {
-		return following{}, err
+		return rows.Repository{}, err
+	}
+	sealed, err := s.sealHookSecrets(id, []hookSecret{{value: secret}})
+	if err != nil {
+		return rows.Repository{}, err
 	}
 	err = tx.InsertRepository(ctx, rows.InsertRepositoryParams{
-		ID: id, OrganizationID: organizationID, HTTPURL: c.Connection.HTTPURL, Host: host, Identifier: d.Identifier,
-		IdentifierKey: key, HookID: newHookID(), SealedSecrets: sealed, CreatedAt: tx.now,
+		ID: id, OrganizationID: organizationID, HTTPURL: httpURL, Host: hostOf(httpURL), Identifier: identifier,
+		IdentifierKey: identifierKey(identifier), HookID: newHookID(), SealedSecrets: sealed, CreatedAt: tx.now,
 	})
 	if err != nil {
-		return following{}, err
+		return rows.Repository{}, err
 	}
-	f.repository, err = tx.Repository(ctx, id)
-	return f, err
+	return tx.Repository(ctx, id)
 }
 
 // lockRepository holds a repository and reads it as it is now. One that went
@@ -142,7 +179,7 @@ func (s *Store) beginAnew(ctx context.Context, tx *tx, set rows.PolicySet, f fol
 		// This look is older than it seems by the time that its caller took,
 		// so it never replaces another.
 		err := tx.ObserveBranchFirst(ctx, rows.ObserveBranchFirstParams{
-			RepositoryID: f.repository.ID, Name: head.Branch, Head: head.Commit,
+			RepositoryID: f.repository.ID, Name: head.Branch, Head: head.Commit, Now: nullTime(tx.now),
 		})
 		if err != nil {
 			return err

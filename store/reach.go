@@ -30,7 +30,7 @@ func (s *Store) knock(ctx context.Context, tx *tx, r rows.Repository) error {
 	if err := tx.MissPush(ctx, r.ID); err != nil {
 		return err
 	}
-	sets, err := tx.PolicySetsOfRepository(ctx, nullString(r.ID))
+	sets, err := tx.PolicySetsThatHear(ctx, nullString(r.ID))
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (s *Store) reach(ctx context.Context, tx *tx, r rows.Repository, key string
 	if look >= r.MissedLook {
 		return nil
 	}
-	sets, err := tx.PolicySetsOfRepository(ctx, nullString(r.ID))
+	sets, err := tx.PolicySetsThatHear(ctx, nullString(r.ID))
 	if err != nil {
 		return err
 	}

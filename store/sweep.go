@@ -16,7 +16,8 @@ const sweepSize = 500
 // Sweep puts work into the queue again that is due and that nothing woke for
 // a while, from the rows alone: whatever a crash left running, and whatever
 // lost its job. It says how many ingestions it woke. Any number of nodes may
-// sweep at once; a job too many is harmless.
+// sweep at once; a job too many is harmless. It also forgets reports and dry
+// runs of long ago.
 func (s *Store) Sweep(ctx context.Context) (int, error) {
 	woken := 0
 	err := s.write(ctx, polset.System, func(ctx context.Context, tx *tx) error {
@@ -27,8 +28,11 @@ func (s *Store) Sweep(ctx context.Context) (int, error) {
 		woken = len(list)
 		return s.wakeAll(ctx, tx, list)
 	})
+	if err == nil {
+		err = s.forget(ctx)
+	}
 	if err != nil {
-		return 0, fmt.Errorf("sweep: %w", err)
+		return woken, fmt.Errorf("sweep: %w", err)
 	}
 	return woken, nil
 }
@@ -82,6 +86,9 @@ func (s *Store) takeOver(ctx context.Context) error {
 		if _, err := tx.VoidLeases(ctx, tx.now); err != nil {
 			return err
 		}
+		if err := tx.VoidTrials(ctx, tx.now); err != nil {
+			return err
+		}
 		for n, i := range list {
 			if i.Status != string(polset.IngestionRunning) {
 				continue
@@ -94,6 +101,9 @@ func (s *Store) takeOver(ctx context.Context) error {
 			tx.note(set.PolicySet.OrganizationID, "ingestion.pending", i.ID, map[string]string{
 				"policy-set": i.PolicySetID, "reason": "the server was started anew",
 			})
+			if err := tx.reportIngestion(ctx, i.ID); err != nil {
+				return err
+			}
 		}
 		return s.wakeAll(ctx, tx, list)
 	})

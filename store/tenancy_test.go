@@ -20,6 +20,7 @@ func TestTenancy(t *testing.T) {
 		b.must(err)
 		theirs := b.organization("rivals")
 		foreign := b.connection("rivals")
+		installed := b.installed(51, "acme", b.org.Name)
 		rival := polset.Principal{Actor: "at-rival", OrganizationID: theirs.ID, Permissions: polset.Permissions()}
 		page := polset.Page{Number: 1, Size: 10}
 		name := "stolen"
@@ -45,7 +46,10 @@ func TestTenancy(t *testing.T) {
 			"Connection":        func(ctx context.Context) error { return second(b.Connection(ctx, rival, b.conn.ID)) },
 			"ConnectionByToken": func(ctx context.Context) error { return second(b.ConnectionByToken(ctx, rival, b.conn.TokenID)) },
 			"DeleteConnection":  func(ctx context.Context) error { return b.DeleteConnection(ctx, rival, b.conn.ID) },
-			"Remote":            func(ctx context.Context) error { return second(b.Remote(ctx, rival, b.conn.TokenID, "a/b")) },
+			"Remote": func(ctx context.Context) error {
+				b.want(second(b.Remote(ctx, rival, installed.ID, "a/b")), polset.ErrNotFound)
+				return second(b.Remote(ctx, rival, b.conn.TokenID, "a/b"))
+			},
 			"CreatePolicySet": func(ctx context.Context) error {
 				d := polset.PolicySetDraft{Organization: b.org.Name, Name: name, Kind: polset.KindOPA}
 				b.want(second(b.CreatePolicySet(ctx, rival, d)), polset.ErrNotFound)
@@ -67,6 +71,33 @@ func TestTenancy(t *testing.T) {
 				})), polset.ErrNotFound)
 				return second(b.UpdatePolicySet(ctx, rival, p.ID, polset.PolicySetChange{Name: &name}))
 			},
+			"RotateHookSecret": func(ctx context.Context) error { return second(b.RotateHookSecret(ctx, rival, p.ID)) },
+			"Installation":     func(ctx context.Context) error { return second(b.Installation(ctx, rival, installed.ID)) },
+			"Installations": func(ctx context.Context) error {
+				list, total, err := b.Installations(ctx, rival, polset.InstallationFilter{}, page)
+				b.must(err)
+				if total != 0 || len(list) != 0 {
+					b.Fatalf("Installations showed %v", list)
+				}
+				return polset.ErrNotFound
+			},
+			"BindInstallation": func(ctx context.Context) error {
+				b.want(b.BindInstallation(ctx, rival, installed.ID, b.org.Name), polset.ErrNotFound)
+				return b.BindInstallation(ctx, rival, installed.ID, theirs.Name)
+			},
+			"UnbindInstallation": func(ctx context.Context) error {
+				return b.UnbindInstallation(ctx, rival, installed.ID, b.org.Name)
+			},
+			"CreateSetupLink": func(ctx context.Context) error {
+				for _, organization := range []string{"", theirs.Name, b.org.Name} {
+					_, _, err := b.CreateSetupLink(ctx, rival, polset.SetupApp, organization, time.Hour)
+					b.want(err, polset.ErrNotFound)
+				}
+				_, _, err := b.CreateSetupLink(ctx, rival, polset.SetupInstall, "", time.Hour)
+				b.want(err, polset.ErrNotFound)
+				_, _, err = b.CreateSetupLink(ctx, rival, polset.SetupInstall, b.org.Name, time.Hour)
+				return err
+			},
 			"DeletePolicySet": func(ctx context.Context) error { return b.DeletePolicySet(ctx, rival, p.ID) },
 			"Version":         func(ctx context.Context) error { return second(b.Version(ctx, rival, p.CurrentVersionID)) },
 			"VersionsByID": func(ctx context.Context) error {
@@ -84,6 +115,15 @@ func TestTenancy(t *testing.T) {
 			"Ingestions": func(ctx context.Context) error {
 				_, _, err := b.Ingestions(ctx, rival, p.ID, polset.VersionFilter{}, page)
 				return err
+			},
+			"Ingest": func(ctx context.Context) error { return second(b.Ingest(ctx, rival, p.ID, "c1")) },
+			"Replay": func(ctx context.Context) error {
+				d := delivery(polset.HookGitHubApp)
+				b.must(second(b.RecordPush(ctx, d, pushOf("main", "c1"))))
+				ignored := delivery(polset.HookGitHubApp)
+				b.must(second(b.RecordIgnored(ctx, ignored, "a tag")))
+				b.want(second(b.Replay(ctx, rival, ignored.GUID)), polset.ErrNotFound)
+				return second(b.Replay(ctx, rival, d.GUID))
 			},
 			"Organizations": func(ctx context.Context) error {
 				list, total, err := b.Organizations(ctx, rival, page)

@@ -23,7 +23,7 @@ const versionList = `SELECT versions.sequence, versions.id, versions.policy_set_
 	versions.pending_at, versions.ingressing_at, versions.ready_at, versions.errored_at, versions.error,
 	versions.error_message, versions.commit_id, versions.commit_url, versions.identifier, versions.branch,
 	versions.content, versions.digest, versions.tar_digest, versions.size, versions.tar_size, versions.files,
-	versions.policies_directory, versions.policies, versions.created_at, versions.updated_at FROM versions`
+	versions.policies_directory, versions.policies, versions.created_at, versions.updated_at, versions.diagnostics FROM versions`
 
 // VersionsByID returns those of the versions that the principal may see, in
 // any order.
@@ -66,7 +66,7 @@ func scanVersion(result *sql.Rows) (polset.Version, error) {
 	err := result.Scan(&r.Sequence, &r.ID, &r.PolicySetID, &r.Source, &r.Status, &r.PendingAt, &r.IngressingAt,
 		&r.ReadyAt, &r.ErroredAt, &r.Error, &r.ErrorMessage, &r.CommitID, &r.CommitURL, &r.Identifier, &r.Branch,
 		&r.Content, &r.Digest, &r.TarDigest, &r.Size, &r.TarSize, &r.Files, &r.PoliciesDirectory, &r.Policies,
-		&r.CreatedAt, &r.UpdatedAt)
+		&r.CreatedAt, &r.UpdatedAt, &r.Diagnostics)
 	if err != nil {
 		return polset.Version{}, err
 	}
@@ -103,8 +103,8 @@ func readyVersions(ctx context.Context, q *rows.Queries, visit func(polset.Versi
 	}
 }
 
-func version(r rows.Version) (polset.Version, error) {
-	v := polset.Version{
+func version(r rows.Version) (v polset.Version, err error) {
+	v = polset.Version{
 		ID: r.ID, PolicySetID: r.PolicySetID, Source: r.Source, Status: polset.VersionStatus(r.Status),
 		PendingAt: r.PendingAt.UTC(), IngressingAt: utc(r.IngressingAt), ReadyAt: utc(r.ReadyAt), ErroredAt: utc(r.ErroredAt),
 		Error: polset.Class(r.Error), ErrorMessage: r.ErrorMessage,
@@ -123,7 +123,26 @@ func version(r rows.Version) (polset.Version, error) {
 	if err := json.Unmarshal([]byte(r.Policies), &v.Artifact.Policies); err != nil {
 		return v, fmt.Errorf("read policies of version %s: %w", r.ID, err)
 	}
+	if v.Diagnostics, err = diagnostics(r.Diagnostics); err != nil {
+		return v, fmt.Errorf("read diagnostics of version %s: %w", r.ID, err)
+	}
 	return v, nil
+}
+
+// diagnosticsText is diagnostics as the rows hold them.
+func diagnosticsText(list []polset.Diagnostic) (string, error) {
+	if len(list) == 0 {
+		return "", nil
+	}
+	b, err := json.Marshal(list)
+	return string(b), err
+}
+
+func diagnostics(text string) (list []polset.Diagnostic, err error) {
+	if text == "" {
+		return nil, nil
+	}
+	return list, json.Unmarshal([]byte(text), &list)
 }
 
 // contentText is content as the rows hold it.
@@ -139,7 +158,7 @@ const ingestionList = `SELECT ingestions.sequence, ingestions.id, ingestions.pol
 	ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid,
 	ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures,
 	ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at,
-	ingestions.ended_at FROM ingestions`
+	ingestions.ended_at, ingestions.installation_id FROM ingestions`
 
 // Ingestions lists a policy set's ingestions, the newest first, and says how
 // many there are in all: the commit-to-version history.
@@ -160,14 +179,15 @@ func scanIngestion(result *sql.Rows) (polset.Ingestion, error) {
 	var i rows.Ingestion
 	err := result.Scan(&i.Sequence, &i.ID, &i.PolicySetID, &i.RepositoryID, &i.TokenID, &i.Generation, &i.Branch,
 		&i.PushedBranch, &i.CommitID, &i.Path, &i.Submodules, &i.Kind, &i.Cause, &i.DeliveryGUID, &i.Status, &i.Reason,
-		&i.VersionID, &i.Attempts, &i.Failures, &i.Lease, &i.DueAt, &i.EnqueueAt, &i.CreatedAt, &i.StartedAt, &i.EndedAt)
+		&i.VersionID, &i.Attempts, &i.Failures, &i.Lease, &i.DueAt, &i.EnqueueAt, &i.CreatedAt, &i.StartedAt, &i.EndedAt,
+		&i.InstallationID)
 	return ingestion(i), err
 }
 
 func ingestion(i rows.Ingestion) polset.Ingestion {
 	return polset.Ingestion{
 		ID: i.ID, Sequence: i.Sequence, PolicySetID: i.PolicySetID, RepositoryID: i.RepositoryID.String,
-		TokenID: i.TokenID.String, Generation: i.Generation, Branch: i.Branch, Commit: i.CommitID, Path: i.Path,
+		TokenID: i.TokenID.String, InstallationID: i.InstallationID.String, Generation: i.Generation, Branch: i.Branch, Commit: i.CommitID, Path: i.Path,
 		Submodules: i.Submodules, Kind: polset.Kind(i.Kind), Cause: polset.Cause(i.Cause), DeliveryGUID: i.DeliveryGUID,
 		Status: polset.IngestionStatus(i.Status), Reason: i.Reason, VersionID: i.VersionID,
 		Attempts: int(i.Attempts), Failures: int(i.Failures),

@@ -27,10 +27,10 @@ func TestDelivered(t *testing.T) {
 					if err == nil {
 						_, err = s.Start(ctx, c.Lease, contentOf(job.Commit))
 					}
+					worked <- job.Commit // before the end, which wakes the next elsewhere
 					if err == nil {
 						err = s.Finish(ctx, c.Lease, artifactOf(job.Commit))
 					}
-					worked <- job.Commit
 				}
 				if err != nil {
 					errs.Store(job.Commit, err)

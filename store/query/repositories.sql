@@ -4,21 +4,21 @@ INSERT INTO repositories (id, organization_id, http_url, host, identifier, ident
 VALUES ($1, $2, $3, $4, $5, $6, 0, '', $7, $8, 0, false, '', 0, 0, $9);
 
 -- name: Repository :one
-SELECT id, organization_id, http_url, host, identifier, identifier_key, external_id, default_branch, hook_id, sealed_secrets, looks, proven, reached_key, named_look, missed_look, created_at FROM repositories WHERE id = $1;
+SELECT id, organization_id, http_url, host, identifier, identifier_key, external_id, default_branch, hook_id, sealed_secrets, looks, proven, reached_key, named_look, missed_look, created_at, archived, look_due_at, look_failures FROM repositories WHERE id = $1;
 
 -- name: RepositoryByHook :one
-SELECT id, organization_id, http_url, host, identifier, identifier_key, external_id, default_branch, hook_id, sealed_secrets, looks, proven, reached_key, named_look, missed_look, created_at FROM repositories WHERE hook_id = $1;
+SELECT id, organization_id, http_url, host, identifier, identifier_key, external_id, default_branch, hook_id, sealed_secrets, looks, proven, reached_key, named_look, missed_look, created_at, archived, look_due_at, look_failures FROM repositories WHERE hook_id = $1;
 
 -- name: RepositoryByName :one
 -- Of several rows that had the name in turn, the one that a delivery bound
 -- last is likeliest to have it still.
-SELECT id, organization_id, http_url, host, identifier, identifier_key, external_id, default_branch, hook_id, sealed_secrets, looks, proven, reached_key, named_look, missed_look, created_at FROM repositories
+SELECT id, organization_id, http_url, host, identifier, identifier_key, external_id, default_branch, hook_id, sealed_secrets, looks, proven, reached_key, named_look, missed_look, created_at, archived, look_due_at, look_failures FROM repositories
 WHERE organization_id = $1 AND host = $2 AND identifier_key = $3
 ORDER BY external_id DESC, created_at DESC LIMIT 1;
 
 -- name: RepositoriesOfPush :many
 -- The repository's number counts; its name only as long as no number is known.
-SELECT id, organization_id, http_url, host, identifier, identifier_key, external_id, default_branch, hook_id, sealed_secrets, looks, proven, reached_key, named_look, missed_look, created_at FROM repositories
+SELECT id, organization_id, http_url, host, identifier, identifier_key, external_id, default_branch, hook_id, sealed_secrets, looks, proven, reached_key, named_look, missed_look, created_at, archived, look_due_at, look_failures FROM repositories
 WHERE host = sqlc.arg(host)
   AND ((external_id = sqlc.arg(external_id) AND external_id <> 0)
     OR (external_id = 0 AND identifier_key = sqlc.arg(identifier_key)))
@@ -52,16 +52,3 @@ SELECT id, sealed_secrets FROM repositories ORDER BY id;
 
 -- name: UpdateSealedSecrets :exec
 UPDATE repositories SET sealed_secrets = $2 WHERE id = $1;
-
--- name: Branch :one
-SELECT repository_id, name, head, look FROM branches WHERE repository_id = $1 AND name = $2;
-
--- name: ObserveBranch :execrows
--- Of two looks the one with the greater number counts, whichever arrives first.
-INSERT INTO branches (repository_id, name, head, look) VALUES ($1, $2, $3, $4)
-ON CONFLICT (repository_id, name) DO UPDATE SET head = excluded.head, look = excluded.look
-WHERE branches.look <= excluded.look;
-
--- name: ObserveBranchFirst :exec
-INSERT INTO branches (repository_id, name, head, look) VALUES ($1, $2, $3, 0)
-ON CONFLICT (repository_id, name) DO NOTHING;

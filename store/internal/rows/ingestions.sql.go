@@ -146,7 +146,7 @@ func (q *Queries) IgnoreIngestion(ctx context.Context, arg IgnoreIngestionParams
 }
 
 const ingestion = `-- name: Ingestion :one
-SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at FROM ingestions WHERE id = $1
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id FROM ingestions WHERE id = $1
 `
 
 func (q *Queries) Ingestion(ctx context.Context, id string) (Ingestion, error) {
@@ -178,12 +178,13 @@ func (q *Queries) Ingestion(ctx context.Context, id string) (Ingestion, error) {
 		&i.CreatedAt,
 		&i.StartedAt,
 		&i.EndedAt,
+		&i.InstallationID,
 	)
 	return i, err
 }
 
 const ingestionOfHead = `-- name: IngestionOfHead :one
-SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at FROM ingestions
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id FROM ingestions
 WHERE policy_set_id = $1 AND generation = $2
   AND (commit_id = $3 OR (commit_id = '' AND ended_at IS NULL))
 ORDER BY sequence DESC LIMIT 1
@@ -226,12 +227,13 @@ func (q *Queries) IngestionOfHead(ctx context.Context, arg IngestionOfHeadParams
 		&i.CreatedAt,
 		&i.StartedAt,
 		&i.EndedAt,
+		&i.InstallationID,
 	)
 	return i, err
 }
 
 const ingestionsDue = `-- name: IngestionsDue :many
-SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at FROM ingestions
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id FROM ingestions
 WHERE ingestions.repository_id = $1 AND ingestions.commit_id = $2
   AND ingestions.ended_at IS NULL AND ingestions.due_at <= $3
   AND NOT EXISTS (
@@ -290,6 +292,7 @@ func (q *Queries) IngestionsDue(ctx context.Context, arg IngestionsDueParams) ([
 			&i.CreatedAt,
 			&i.StartedAt,
 			&i.EndedAt,
+			&i.InstallationID,
 		); err != nil {
 			return nil, err
 		}
@@ -305,7 +308,7 @@ func (q *Queries) IngestionsDue(ctx context.Context, arg IngestionsDueParams) ([
 }
 
 const ingestionsToSweep = `-- name: IngestionsToSweep :many
-SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at FROM ingestions
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id FROM ingestions
 WHERE ingestions.ended_at IS NULL AND ingestions.due_at <= $1 AND ingestions.enqueue_at <= $1
   AND ingestions.repository_id IS NOT NULL
   AND NOT EXISTS (
@@ -357,6 +360,7 @@ func (q *Queries) IngestionsToSweep(ctx context.Context, arg IngestionsToSweepPa
 			&i.CreatedAt,
 			&i.StartedAt,
 			&i.EndedAt,
+			&i.InstallationID,
 		); err != nil {
 			return nil, err
 		}
@@ -373,27 +377,28 @@ func (q *Queries) IngestionsToSweep(ctx context.Context, arg IngestionsToSweepPa
 
 const insertIngestion = `-- name: InsertIngestion :exec
 INSERT INTO ingestions (id, policy_set_id, repository_id, token_id, generation, branch, pushed_branch, commit_id, path,
-    submodules, kind, cause, delivery_guid, status, reason, version_id, attempts, failures, lease, due_at, enqueue_at, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'pending', '', '', 0, 0, 0,
-    $14, $15, $14)
+    submodules, kind, cause, delivery_guid, installation_id, status, reason, version_id, attempts, failures, lease, due_at, enqueue_at, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'pending', '', '', 0, 0, 0,
+    $15, $16, $15)
 `
 
 type InsertIngestionParams struct {
-	ID           string
-	PolicySetID  string
-	RepositoryID sql.NullString
-	TokenID      sql.NullString
-	Generation   int64
-	Branch       string
-	PushedBranch string
-	CommitID     string
-	Path         string
-	Submodules   bool
-	Kind         string
-	Cause        string
-	DeliveryGUID string
-	Now          time.Time
-	EnqueueAt    time.Time
+	ID             string
+	PolicySetID    string
+	RepositoryID   sql.NullString
+	TokenID        sql.NullString
+	Generation     int64
+	Branch         string
+	PushedBranch   string
+	CommitID       string
+	Path           string
+	Submodules     bool
+	Kind           string
+	Cause          string
+	DeliveryGUID   string
+	InstallationID sql.NullString
+	Now            time.Time
+	EnqueueAt      time.Time
 }
 
 func (q *Queries) InsertIngestion(ctx context.Context, arg InsertIngestionParams) error {
@@ -411,6 +416,7 @@ func (q *Queries) InsertIngestion(ctx context.Context, arg InsertIngestionParams
 		arg.Kind,
 		arg.Cause,
 		arg.DeliveryGUID,
+		arg.InstallationID,
 		arg.Now,
 		arg.EnqueueAt,
 	)
@@ -437,7 +443,7 @@ func (q *Queries) LastPush(ctx context.Context, arg LastPushParams) (string, err
 }
 
 const latestIngestion = `-- name: LatestIngestion :one
-SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at FROM ingestions
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id FROM ingestions
 WHERE policy_set_id = $1 ORDER BY sequence DESC LIMIT 1
 `
 
@@ -470,12 +476,13 @@ func (q *Queries) LatestIngestion(ctx context.Context, policySetID string) (Inge
 		&i.CreatedAt,
 		&i.StartedAt,
 		&i.EndedAt,
+		&i.InstallationID,
 	)
 	return i, err
 }
 
 const nextIngestion = `-- name: NextIngestion :one
-SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at FROM ingestions
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id FROM ingestions
 WHERE policy_set_id = $1 AND generation = $2 AND ended_at IS NULL ORDER BY sequence LIMIT 1
 `
 
@@ -513,12 +520,13 @@ func (q *Queries) NextIngestion(ctx context.Context, arg NextIngestionParams) (I
 		&i.CreatedAt,
 		&i.StartedAt,
 		&i.EndedAt,
+		&i.InstallationID,
 	)
 	return i, err
 }
 
 const readyIngestionOfHead = `-- name: ReadyIngestionOfHead :one
-SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at FROM ingestions
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id FROM ingestions
 WHERE ingestions.policy_set_id = $1 AND ingestions.generation = $2 AND ingestions.commit_id = $3
   AND EXISTS (SELECT 1 FROM versions WHERE versions.id = ingestions.version_id AND versions.status = 'ready')
 ORDER BY ingestions.sequence DESC LIMIT 1
@@ -560,6 +568,7 @@ func (q *Queries) ReadyIngestionOfHead(ctx context.Context, arg ReadyIngestionOf
 		&i.CreatedAt,
 		&i.StartedAt,
 		&i.EndedAt,
+		&i.InstallationID,
 	)
 	return i, err
 }
@@ -661,7 +670,7 @@ func (q *Queries) ResolveIngestion(ctx context.Context, arg ResolveIngestionPara
 }
 
 const unfinishedFirst = `-- name: UnfinishedFirst :many
-SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at FROM ingestions
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id FROM ingestions
 WHERE ingestions.ended_at IS NULL AND ingestions.repository_id IS NOT NULL
   AND NOT EXISTS (
     SELECT 1 FROM ingestions AS earlier
@@ -705,6 +714,7 @@ func (q *Queries) UnfinishedFirst(ctx context.Context) ([]Ingestion, error) {
 			&i.CreatedAt,
 			&i.StartedAt,
 			&i.EndedAt,
+			&i.InstallationID,
 		); err != nil {
 			return nil, err
 		}
@@ -720,7 +730,7 @@ func (q *Queries) UnfinishedFirst(ctx context.Context) ([]Ingestion, error) {
 }
 
 const unversionedIngestions = `-- name: UnversionedIngestions :many
-SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at FROM ingestions
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id FROM ingestions
 WHERE policy_set_id = $1 AND ended_at IS NULL AND version_id = '' ORDER BY sequence
 `
 
@@ -759,6 +769,7 @@ func (q *Queries) UnversionedIngestions(ctx context.Context, policySetID string)
 			&i.CreatedAt,
 			&i.StartedAt,
 			&i.EndedAt,
+			&i.InstallationID,
 		); err != nil {
 			return nil, err
 		}

@@ -32,6 +32,8 @@ type Branch struct {
 	Name         string
 	Head         string
 	Look         int64
+	SeenAt       sql.NullTime
+	ChangedAt    sql.NullTime
 }
 
 type Connection struct {
@@ -57,32 +59,124 @@ type Delivery struct {
 	ReceivedAt time.Time
 }
 
+type DryRun struct {
+	Sequence       int64
+	ID             string
+	PolicySetID    string
+	RepositoryID   string
+	TokenID        sql.NullString
+	InstallationID sql.NullString
+	Number         int64
+	Base           string
+	CommitID       string
+	Fork           bool
+	Path           string
+	Submodules     bool
+	Kind           string
+	DeliveryGUID   string
+	Status         string
+	Reason         string
+	Error          string
+	ErrorMessage   string
+	Diagnostics    string
+	Comparison     string
+	Attempts       int64
+	Failures       int64
+	Lease          int64
+	DueAt          time.Time
+	CreatedAt      time.Time
+	StartedAt      sql.NullTime
+	EndedAt        sql.NullTime
+}
+
+type GithubApp struct {
+	ID                  string
+	AppID               int64
+	ClientID            string
+	Slug                string
+	Name                string
+	Owner               string
+	HTMLURL             string
+	HTTPURL             string
+	SealedPrivateKey    []byte
+	SealedWebhookSecret []byte
+	SealedClientSecret  []byte
+	CreatedAt           time.Time
+}
+
+type Hook struct {
+	ID                   string
+	OrganizationID       string
+	RepositoryID         string
+	HTTPURL              string
+	Identifier           string
+	RepositoryExternalID int64
+	TokenID              sql.NullString
+	ExternalID           int64
+	Removed              bool
+	Revision             int64
+	Sent                 int64
+	Manual               string
+	Failures             int64
+	Lease                int64
+	Claimed              int64
+	DueAt                time.Time
+	CreatedAt            time.Time
+}
+
 type Ingestion struct {
-	Sequence     int64
-	ID           string
-	PolicySetID  string
-	RepositoryID sql.NullString
-	TokenID      sql.NullString
-	Generation   int64
-	Branch       string
-	PushedBranch string
-	CommitID     string
-	Path         string
-	Submodules   bool
-	Kind         string
-	Cause        string
-	DeliveryGUID string
-	Status       string
-	Reason       string
-	VersionID    string
-	Attempts     int64
-	Failures     int64
-	Lease        int64
-	DueAt        time.Time
-	EnqueueAt    time.Time
-	CreatedAt    time.Time
-	StartedAt    sql.NullTime
-	EndedAt      sql.NullTime
+	Sequence       int64
+	ID             string
+	PolicySetID    string
+	RepositoryID   sql.NullString
+	TokenID        sql.NullString
+	Generation     int64
+	Branch         string
+	PushedBranch   string
+	CommitID       string
+	Path           string
+	Submodules     bool
+	Kind           string
+	Cause          string
+	DeliveryGUID   string
+	Status         string
+	Reason         string
+	VersionID      string
+	Attempts       int64
+	Failures       int64
+	Lease          int64
+	DueAt          time.Time
+	EnqueueAt      time.Time
+	CreatedAt      time.Time
+	StartedAt      sql.NullTime
+	EndedAt        sql.NullTime
+	InstallationID sql.NullString
+}
+
+type Installation struct {
+	ID          string
+	ExternalID  int64
+	AppID       int64
+	HTTPURL     string
+	Account     string
+	AccountID   int64
+	AccountType string
+	IconURL     string
+	HTMLURL     string
+	Selection   string
+	Permissions string
+	InstallerID int64
+	SuspendedAt sql.NullTime
+	DeletedAt   sql.NullTime
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
+}
+
+type InstallationOrganization struct {
+	InstallationID string
+	OrganizationID string
+	BoundBy        string
+	BoundAt        time.Time
 }
 
 type Organization struct {
@@ -111,6 +205,46 @@ type PolicySet struct {
 	CurrentVersionID string
 	CreatedAt        time.Time
 	UpdatedAt        time.Time
+	InstallationID   sql.NullString
+	Degraded         string
+	DegradedMessage  string
+	DegradedAt       sql.NullTime
+	IngestedCommit   string
+	IngestedAt       sql.NullTime
+	SettledHead      string
+}
+
+type Report struct {
+	Sequence       int64
+	ID             string
+	OrganizationID string
+	PolicySetID    string
+	PolicySet      string
+	Subject        string
+	Ordinal        int64
+	Number         int64
+	HTTPURL        string
+	Identifier     string
+	ExternalID     int64
+	RepositoryID   string
+	TokenID        sql.NullString
+	InstallationID sql.NullString
+	CommitID       string
+	Status         string
+	Reason         string
+	VersionID      string
+	Revision       int64
+	Sent           int64
+	CheckRunID     int64
+	Uncertain      bool
+	Annotated      int64
+	GivenUp        string
+	Failures       int64
+	Lease          int64
+	DueAt          time.Time
+	CreatedAt      time.Time
+	StartedAt      sql.NullTime
+	EndedAt        sql.NullTime
 }
 
 type Repository struct {
@@ -130,11 +264,24 @@ type Repository struct {
 	NamedLook      int64
 	MissedLook     int64
 	CreatedAt      time.Time
+	Archived       bool
+	LookDueAt      time.Time
+	LookFailures   int64
 }
 
 type Setting struct {
 	Name  string
 	Value []byte
+}
+
+type SetupLink struct {
+	ID             string
+	Purpose        string
+	OrganizationID sql.NullString
+	TokenHash      []byte
+	CreatedAt      time.Time
+	ExpiresAt      time.Time
+	UsedAt         sql.NullTime
 }
 
 type Token struct {
@@ -174,4 +321,5 @@ type Version struct {
 	Policies          string
 	CreatedAt         time.Time
 	UpdatedAt         time.Time
+	Diagnostics       string
 }

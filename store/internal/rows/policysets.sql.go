@@ -58,8 +58,8 @@ func (q *Queries) DeletePolicySet(ctx context.Context, id string) (int64, error)
 
 const insertPolicySet = `-- name: InsertPolicySet :execrows
 INSERT INTO policy_sets (id, organization_id, name, description, global, kind, overridable, policies_path,
-    repository_id, branch, submodules, token_id, generation, newest_version_id, current_version_id, created_at, updated_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1, '', '', $13, $13)
+    repository_id, branch, submodules, token_id, installation_id, generation, newest_version_id, current_version_id, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1, '', '', $14, $14)
 ON CONFLICT (organization_id, name) DO NOTHING
 `
 
@@ -76,6 +76,7 @@ type InsertPolicySetParams struct {
 	Branch         string
 	Submodules     bool
 	TokenID        sql.NullString
+	InstallationID sql.NullString
 	Now            time.Time
 }
 
@@ -93,6 +94,7 @@ func (q *Queries) InsertPolicySet(ctx context.Context, arg InsertPolicySetParams
 		arg.Branch,
 		arg.Submodules,
 		arg.TokenID,
+		arg.InstallationID,
 		arg.Now,
 	)
 	if err != nil {
@@ -102,13 +104,18 @@ func (q *Queries) InsertPolicySet(ctx context.Context, arg InsertPolicySetParams
 }
 
 const policySet = `-- name: PolicySet :one
-SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, organizations.name AS organization,
+SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head, organizations.name AS organization,
     COALESCE(repositories.http_url, '') AS http_url,
     COALESCE(repositories.identifier, '') AS identifier,
-    COALESCE(repositories.hook_id, '') AS hook_id
+    COALESCE(repositories.hook_id, '') AS hook_id,
+    COALESCE(branches.head, '') AS head, branches.seen_at AS looked_at, branches.changed_at AS head_at,
+    COALESCE(hooks.revision, 0) AS hook_revision, COALESCE(hooks.sent, 0) AS hook_sent, COALESCE(hooks.manual, '') AS hook_manual
 FROM policy_sets
 JOIN organizations ON organizations.id = policy_sets.organization_id
 LEFT JOIN repositories ON repositories.id = policy_sets.repository_id
+LEFT JOIN hooks ON hooks.id = repositories.hook_id
+LEFT JOIN branches ON branches.repository_id = repositories.id
+    AND branches.name = COALESCE(NULLIF(policy_sets.branch, ''), repositories.default_branch)
 WHERE policy_sets.id = $1
   AND (CAST($2 AS text) = '' OR policy_sets.organization_id = $2)
 `
@@ -124,6 +131,12 @@ type PolicySetRow struct {
 	HTTPURL      string
 	Identifier   string
 	HookID       string
+	Head         string
+	LookedAt     sql.NullTime
+	HeadAt       sql.NullTime
+	HookRevision int64
+	HookSent     int64
+	HookManual   string
 }
 
 func (q *Queries) PolicySet(ctx context.Context, arg PolicySetParams) (PolicySetRow, error) {
@@ -148,10 +161,23 @@ func (q *Queries) PolicySet(ctx context.Context, arg PolicySetParams) (PolicySet
 		&i.PolicySet.CurrentVersionID,
 		&i.PolicySet.CreatedAt,
 		&i.PolicySet.UpdatedAt,
+		&i.PolicySet.InstallationID,
+		&i.PolicySet.Degraded,
+		&i.PolicySet.DegradedMessage,
+		&i.PolicySet.DegradedAt,
+		&i.PolicySet.IngestedCommit,
+		&i.PolicySet.IngestedAt,
+		&i.PolicySet.SettledHead,
 		&i.Organization,
 		&i.HTTPURL,
 		&i.Identifier,
 		&i.HookID,
+		&i.Head,
+		&i.LookedAt,
+		&i.HeadAt,
+		&i.HookRevision,
+		&i.HookSent,
+		&i.HookManual,
 	)
 	return i, err
 }
@@ -174,7 +200,7 @@ func (q *Queries) PolicySetNameTaken(ctx context.Context, arg PolicySetNameTaken
 }
 
 const policySetsOfRepository = `-- name: PolicySetsOfRepository :many
-SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at FROM policy_sets WHERE repository_id = $1 ORDER BY id
+SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head FROM policy_sets WHERE repository_id = $1 ORDER BY id
 `
 
 func (q *Queries) PolicySetsOfRepository(ctx context.Context, repositoryID sql.NullString) ([]PolicySet, error) {
@@ -205,6 +231,13 @@ func (q *Queries) PolicySetsOfRepository(ctx context.Context, repositoryID sql.N
 			&i.CurrentVersionID,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.InstallationID,
+			&i.Degraded,
+			&i.DegradedMessage,
+			&i.DegradedAt,
+			&i.IngestedCommit,
+			&i.IngestedAt,
+			&i.SettledHead,
 		); err != nil {
 			return nil, err
 		}
@@ -248,26 +281,32 @@ func (q *Queries) SetNewestVersion(ctx context.Context, arg SetNewestVersionPara
 }
 
 const updatePolicySet = `-- name: UpdatePolicySet :exec
-UPDATE policy_sets SET name = $2, description = $3, global = $4, overridable = $5, policies_path = $6,
-    repository_id = $7, branch = $8, submodules = $9, token_id = $10, generation = $11, updated_at = $12
+UPDATE policy_sets SET
+    settled_head = CASE WHEN generation = $11 THEN settled_head ELSE '' END,
+    ingested_commit = CASE WHEN generation = $11 THEN ingested_commit ELSE '' END,
+    ingested_at = CASE WHEN generation = $11 THEN ingested_at END,
+    name = $2, description = $3, global = $4, overridable = $5, policies_path = $6,
+    repository_id = $7, branch = $8, submodules = $9, token_id = $10, generation = $11, installation_id = $12, updated_at = $13
 WHERE id = $1
 `
 
 type UpdatePolicySetParams struct {
-	ID           string
-	Name         string
-	Description  string
-	Global       bool
-	Overridable  sql.NullBool
-	PoliciesPath string
-	RepositoryID sql.NullString
-	Branch       string
-	Submodules   bool
-	TokenID      sql.NullString
-	Generation   int64
-	Now          time.Time
+	ID             string
+	Name           string
+	Description    string
+	Global         bool
+	Overridable    sql.NullBool
+	PoliciesPath   string
+	RepositoryID   sql.NullString
+	Branch         string
+	Submodules     bool
+	TokenID        sql.NullString
+	Generation     int64
+	InstallationID sql.NullString
+	Now            time.Time
 }
 
+// With the generation begins what is told of its progress.
 func (q *Queries) UpdatePolicySet(ctx context.Context, arg UpdatePolicySetParams) error {
 	_, err := q.db.ExecContext(ctx, updatePolicySet,
 		arg.ID,
@@ -281,6 +320,7 @@ func (q *Queries) UpdatePolicySet(ctx context.Context, arg UpdatePolicySetParams
 		arg.Submodules,
 		arg.TokenID,
 		arg.Generation,
+		arg.InstallationID,
 		arg.Now,
 	)
 	return err

@@ -38,27 +38,6 @@ func (q *Queries) BindRepository(ctx context.Context, arg BindRepositoryParams) 
 	return err
 }
 
-const branch = `-- name: Branch :one
-SELECT repository_id, name, head, look FROM branches WHERE repository_id = $1 AND name = $2
-`
-
-type BranchParams struct {
-	RepositoryID string
-	Name         string
-}
-
-func (q *Queries) Branch(ctx context.Context, arg BranchParams) (Branch, error) {
-	row := q.db.QueryRowContext(ctx, branch, arg.RepositoryID, arg.Name)
-	var i Branch
-	err := row.Scan(
-		&i.RepositoryID,
-		&i.Name,
-		&i.Head,
-		&i.Look,
-	)
-	return i, err
-}
-
 const insertRepository = `-- name: InsertRepository :exec
 INSERT INTO repositories (id, organization_id, http_url, host, identifier, identifier_key, external_id, default_branch, hook_id, sealed_secrets, looks,
     proven, reached_key, named_look, missed_look, created_at)
@@ -113,49 +92,6 @@ func (q *Queries) NextLook(ctx context.Context, id string) (int64, error) {
 	return looks, err
 }
 
-const observeBranch = `-- name: ObserveBranch :execrows
-INSERT INTO branches (repository_id, name, head, look) VALUES ($1, $2, $3, $4)
-ON CONFLICT (repository_id, name) DO UPDATE SET head = excluded.head, look = excluded.look
-WHERE branches.look <= excluded.look
-`
-
-type ObserveBranchParams struct {
-	RepositoryID string
-	Name         string
-	Head         string
-	Look         int64
-}
-
-// Of two looks the one with the greater number counts, whichever arrives first.
-func (q *Queries) ObserveBranch(ctx context.Context, arg ObserveBranchParams) (int64, error) {
-	result, err := q.db.ExecContext(ctx, observeBranch,
-		arg.RepositoryID,
-		arg.Name,
-		arg.Head,
-		arg.Look,
-	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
-const observeBranchFirst = `-- name: ObserveBranchFirst :exec
-INSERT INTO branches (repository_id, name, head, look) VALUES ($1, $2, $3, 0)
-ON CONFLICT (repository_id, name) DO NOTHING
-`
-
-type ObserveBranchFirstParams struct {
-	RepositoryID string
-	Name         string
-	Head         string
-}
-
-func (q *Queries) ObserveBranchFirst(ctx context.Context, arg ObserveBranchFirstParams) error {
-	_, err := q.db.ExecContext(ctx, observeBranchFirst, arg.RepositoryID, arg.Name, arg.Head)
-	return err
-}
-
 const reachRepository = `-- name: ReachRepository :exec
 UPDATE repositories SET reached_key = $2 WHERE id = $1
 `
@@ -171,7 +107,7 @@ func (q *Queries) ReachRepository(ctx context.Context, arg ReachRepositoryParams
 }
 
 const repositoriesOfPush = `-- name: RepositoriesOfPush :many
-SELECT id, organization_id, http_url, host, identifier, identifier_key, external_id, default_branch, hook_id, sealed_secrets, looks, proven, reached_key, named_look, missed_look, created_at FROM repositories
+SELECT id, organization_id, http_url, host, identifier, identifier_key, external_id, default_branch, hook_id, sealed_secrets, looks, proven, reached_key, named_look, missed_look, created_at, archived, look_due_at, look_failures FROM repositories
 WHERE host = $1
   AND ((external_id = $2 AND external_id <> 0)
     OR (external_id = 0 AND identifier_key = $3))
@@ -211,6 +147,9 @@ func (q *Queries) RepositoriesOfPush(ctx context.Context, arg RepositoriesOfPush
 			&i.NamedLook,
 			&i.MissedLook,
 			&i.CreatedAt,
+			&i.Archived,
+			&i.LookDueAt,
+			&i.LookFailures,
 		); err != nil {
 			return nil, err
 		}
@@ -226,7 +165,7 @@ func (q *Queries) RepositoriesOfPush(ctx context.Context, arg RepositoriesOfPush
 }
 
 const repository = `-- name: Repository :one
-SELECT id, organization_id, http_url, host, identifier, identifier_key, external_id, default_branch, hook_id, sealed_secrets, looks, proven, reached_key, named_look, missed_look, created_at FROM repositories WHERE id = $1
+SELECT id, organization_id, http_url, host, identifier, identifier_key, external_id, default_branch, hook_id, sealed_secrets, looks, proven, reached_key, named_look, missed_look, created_at, archived, look_due_at, look_failures FROM repositories WHERE id = $1
 `
 
 func (q *Queries) Repository(ctx context.Context, id string) (Repository, error) {
@@ -249,12 +188,15 @@ func (q *Queries) Repository(ctx context.Context, id string) (Repository, error)
 		&i.NamedLook,
 		&i.MissedLook,
 		&i.CreatedAt,
+		&i.Archived,
+		&i.LookDueAt,
+		&i.LookFailures,
 	)
 	return i, err
 }
 
 const repositoryByHook = `-- name: RepositoryByHook :one
-SELECT id, organization_id, http_url, host, identifier, identifier_key, external_id, default_branch, hook_id, sealed_secrets, looks, proven, reached_key, named_look, missed_look, created_at FROM repositories WHERE hook_id = $1
+SELECT id, organization_id, http_url, host, identifier, identifier_key, external_id, default_branch, hook_id, sealed_secrets, looks, proven, reached_key, named_look, missed_look, created_at, archived, look_due_at, look_failures FROM repositories WHERE hook_id = $1
 `
 
 func (q *Queries) RepositoryByHook(ctx context.Context, hookID string) (Repository, error) {
@@ -277,12 +219,15 @@ func (q *Queries) RepositoryByHook(ctx context.Context, hookID string) (Reposito
 		&i.NamedLook,
 		&i.MissedLook,
 		&i.CreatedAt,
+		&i.Archived,
+		&i.LookDueAt,
+		&i.LookFailures,
 	)
 	return i, err
 }
 
 const repositoryByName = `-- name: RepositoryByName :one
-SELECT id, organization_id, http_url, host, identifier, identifier_key, external_id, default_branch, hook_id, sealed_secrets, looks, proven, reached_key, named_look, missed_look, created_at FROM repositories
+SELECT id, organization_id, http_url, host, identifier, identifier_key, external_id, default_branch, hook_id, sealed_secrets, looks, proven, reached_key, named_look, missed_look, created_at, archived, look_due_at, look_failures FROM repositories
 WHERE organization_id = $1 AND host = $2 AND identifier_key = $3
 ORDER BY external_id DESC, created_at DESC LIMIT 1
 `
@@ -315,6 +260,9 @@ func (q *Queries) RepositoryByName(ctx context.Context, arg RepositoryByNamePara
 		&i.NamedLook,
 		&i.MissedLook,
 		&i.CreatedAt,
+		&i.Archived,
+		&i.LookDueAt,
+		&i.LookFailures,
 	)
 	return i, err
 }

@@ -13,8 +13,8 @@ import (
 
 const failVersion = `-- name: FailVersion :exec
 UPDATE versions SET status = 'errored', errored_at = $1, content = $2, error = $3,
-    error_message = $4, updated_at = $1
-WHERE id = $5 AND status = 'ingressing'
+    error_message = $4, diagnostics = $5, updated_at = $1
+WHERE id = $6 AND status = 'ingressing'
 `
 
 type FailVersionParams struct {
@@ -22,6 +22,7 @@ type FailVersionParams struct {
 	Content      string
 	Error        string
 	ErrorMessage string
+	Diagnostics  string
 	ID           string
 }
 
@@ -31,6 +32,7 @@ func (q *Queries) FailVersion(ctx context.Context, arg FailVersionParams) error 
 		arg.Content,
 		arg.Error,
 		arg.ErrorMessage,
+		arg.Diagnostics,
 		arg.ID,
 	)
 	return err
@@ -104,7 +106,7 @@ func (q *Queries) InsertVersion(ctx context.Context, arg InsertVersionParams) er
 }
 
 const newestVersionBefore = `-- name: NewestVersionBefore :one
-SELECT versions.sequence, versions.id, versions.policy_set_id, versions.source, versions.status, versions.pending_at, versions.ingressing_at, versions.ready_at, versions.errored_at, versions.error, versions.error_message, versions.commit_id, versions.commit_url, versions.identifier, versions.branch, versions.content, versions.digest, versions.tar_digest, versions.size, versions.tar_size, versions.files, versions.policies_directory, versions.policies, versions.created_at, versions.updated_at FROM versions
+SELECT versions.sequence, versions.id, versions.policy_set_id, versions.source, versions.status, versions.pending_at, versions.ingressing_at, versions.ready_at, versions.errored_at, versions.error, versions.error_message, versions.commit_id, versions.commit_url, versions.identifier, versions.branch, versions.content, versions.digest, versions.tar_digest, versions.size, versions.tar_size, versions.files, versions.policies_directory, versions.policies, versions.created_at, versions.updated_at, versions.diagnostics FROM versions
 WHERE versions.policy_set_id = $1
   AND (CAST($2 AS text) = '' OR versions.sequence < (SELECT own.sequence FROM versions AS own WHERE own.id = $2))
 ORDER BY versions.sequence DESC LIMIT 1
@@ -146,12 +148,13 @@ func (q *Queries) NewestVersionBefore(ctx context.Context, arg NewestVersionBefo
 		&i.Policies,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Diagnostics,
 	)
 	return i, err
 }
 
 const readyVersionsAfter = `-- name: ReadyVersionsAfter :many
-SELECT versions.sequence, versions.id, versions.policy_set_id, versions.source, versions.status, versions.pending_at, versions.ingressing_at, versions.ready_at, versions.errored_at, versions.error, versions.error_message, versions.commit_id, versions.commit_url, versions.identifier, versions.branch, versions.content, versions.digest, versions.tar_digest, versions.size, versions.tar_size, versions.files, versions.policies_directory, versions.policies, versions.created_at, versions.updated_at FROM versions WHERE status = 'ready' AND sequence > $1 ORDER BY sequence LIMIT $2
+SELECT versions.sequence, versions.id, versions.policy_set_id, versions.source, versions.status, versions.pending_at, versions.ingressing_at, versions.ready_at, versions.errored_at, versions.error, versions.error_message, versions.commit_id, versions.commit_url, versions.identifier, versions.branch, versions.content, versions.digest, versions.tar_digest, versions.size, versions.tar_size, versions.files, versions.policies_directory, versions.policies, versions.created_at, versions.updated_at, versions.diagnostics FROM versions WHERE status = 'ready' AND sequence > $1 ORDER BY sequence LIMIT $2
 `
 
 type ReadyVersionsAfterParams struct {
@@ -194,6 +197,7 @@ func (q *Queries) ReadyVersionsAfter(ctx context.Context, arg ReadyVersionsAfter
 			&i.Policies,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.Diagnostics,
 		); err != nil {
 			return nil, err
 		}
@@ -248,7 +252,7 @@ func (q *Queries) StartVersion(ctx context.Context, arg StartVersionParams) erro
 }
 
 const version = `-- name: Version :one
-SELECT versions.sequence, versions.id, versions.policy_set_id, versions.source, versions.status, versions.pending_at, versions.ingressing_at, versions.ready_at, versions.errored_at, versions.error, versions.error_message, versions.commit_id, versions.commit_url, versions.identifier, versions.branch, versions.content, versions.digest, versions.tar_digest, versions.size, versions.tar_size, versions.files, versions.policies_directory, versions.policies, versions.created_at, versions.updated_at FROM versions WHERE id = $1
+SELECT versions.sequence, versions.id, versions.policy_set_id, versions.source, versions.status, versions.pending_at, versions.ingressing_at, versions.ready_at, versions.errored_at, versions.error, versions.error_message, versions.commit_id, versions.commit_url, versions.identifier, versions.branch, versions.content, versions.digest, versions.tar_digest, versions.size, versions.tar_size, versions.files, versions.policies_directory, versions.policies, versions.created_at, versions.updated_at, versions.diagnostics FROM versions WHERE id = $1
 `
 
 func (q *Queries) Version(ctx context.Context, id string) (Version, error) {
@@ -280,12 +284,13 @@ func (q *Queries) Version(ctx context.Context, id string) (Version, error) {
 		&i.Policies,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Diagnostics,
 	)
 	return i, err
 }
 
 const versionOfTenant = `-- name: VersionOfTenant :one
-SELECT versions.sequence, versions.id, versions.policy_set_id, versions.source, versions.status, versions.pending_at, versions.ingressing_at, versions.ready_at, versions.errored_at, versions.error, versions.error_message, versions.commit_id, versions.commit_url, versions.identifier, versions.branch, versions.content, versions.digest, versions.tar_digest, versions.size, versions.tar_size, versions.files, versions.policies_directory, versions.policies, versions.created_at, versions.updated_at FROM versions JOIN policy_sets ON policy_sets.id = versions.policy_set_id
+SELECT versions.sequence, versions.id, versions.policy_set_id, versions.source, versions.status, versions.pending_at, versions.ingressing_at, versions.ready_at, versions.errored_at, versions.error, versions.error_message, versions.commit_id, versions.commit_url, versions.identifier, versions.branch, versions.content, versions.digest, versions.tar_digest, versions.size, versions.tar_size, versions.files, versions.policies_directory, versions.policies, versions.created_at, versions.updated_at, versions.diagnostics FROM versions JOIN policy_sets ON policy_sets.id = versions.policy_set_id
 WHERE versions.id = $1
   AND (CAST($2 AS text) = '' OR policy_sets.organization_id = $2)
 `
@@ -324,6 +329,7 @@ func (q *Queries) VersionOfTenant(ctx context.Context, arg VersionOfTenantParams
 		&i.Policies,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Diagnostics,
 	)
 	return i, err
 }
