@@ -2,12 +2,50 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"syscall"
 	"time"
+
+	"github.com/polset/polset"
 )
+
+// defaultConnect bounds the making of a connection.
+const defaultConnect = 10 * time.Second
+
+// DialContext returns the dialer of this package, for the http.Transport of
+// another client that reaches addresses which a tenant can name, such as those
+// of a REST API. It refuses every address that is not public and that allow
+// does not contain, as Config.AllowPrivate says, after the name was resolved
+// and for each connection. The transport must use no proxy, which would dial in
+// its place. connect bounds the making of a connection; 0 is 10 s.
+//
+// What is refused fails with a *polset.Failure of ClassURLForbidden in the
+// error's chain, which http.Client keeps. Other errors are those of net.Dialer.
+func DialContext(allow []netip.Prefix, connect time.Duration) func(ctx context.Context, network, address string) (net.Conn, error) {
+	if connect <= 0 {
+		connect = defaultConnect
+	}
+	dialer := (&guard{allow: allow}).dialer(connect)
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dialer.DialContext(ctx, network, address)
+		var forbidden *forbiddenAddressError
+		if !errors.As(err, &forbidden) {
+			return conn, err
+		}
+		host, _, splitErr := net.SplitHostPort(address)
+		if splitErr != nil {
+			host = address
+		}
+		// The address that the name leads to is for the log only.
+		f := polset.Fail(polset.ClassURLForbidden,
+			"polset does not dial %s: its address is not a public one. The operator can allow the network by POLSET_ALLOW_PRIVATE_NETWORKS.", quote(host))
+		f.Err = err
+		return nil, f
+	}
+}
 
 // A guard refuses connections to addresses that are not public. It judges the
 // address that is about to be dialed, after the name was resolved, so that no

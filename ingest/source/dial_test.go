@@ -3,6 +3,8 @@ package source
 import (
 	"errors"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
@@ -102,7 +104,8 @@ func TestGuardAtDialTime(t *testing.T) {
 			_, err = g.Head(t.Context(), polset.Remote{HTTPURL: "https://github.com", Identifier: "a/b"}, "")
 			var f *polset.Failure
 			if !errors.As(err, &f) || f.Class != polset.ClassURLForbidden || f.Retry ||
-				!strings.Contains(f.Message, "POLSET_ALLOW_PRIVATE_NETWORKS") || !strings.Contains(f.Message, strings.Trim(host, "[]")) {
+				!strings.Contains(f.Message, "POLSET_ALLOW_PRIVATE_NETWORKS") ||
+				!strings.Contains(f.Message, strings.Trim(host, "[]")) || !strings.Contains(f.Message, "github.com/a/b") {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -124,5 +127,45 @@ func TestGuardAtDialTime(t *testing.T) {
 	case <-reached:
 		t.Error("the listener was reached")
 	default:
+	}
+}
+
+// Another client tells what the guard refused from what failed.
+func TestDialContext(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+	defer server.Close()
+	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := func(target string, allow ...netip.Prefix) error {
+		client := http.Client{Transport: &http.Transport{DialContext: DialContext(allow, 0), DisableKeepAlives: true}}
+		response, err := client.Get(target)
+		if err == nil {
+			err = response.Body.Close()
+		}
+		return err
+	}
+	for _, host := range []string{"localhost", "127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "169.254.169.254"} {
+		t.Run("case 37 "+host, func(t *testing.T) {
+			err := get("http://" + host + ":" + port)
+			var f *polset.Failure
+			if !errors.As(err, &f) || f.Class != polset.ClassURLForbidden || f.Retry ||
+				!strings.Contains(f.Message, strings.Trim(host, "[]")) || !strings.Contains(f.Message, "POLSET_ALLOW_PRIVATE_NETWORKS") {
+				t.Fatalf("got %v", err)
+			}
+			if host == "localhost" && strings.Contains(f.Message, "127.0.0.1") {
+				t.Error("the message tells what the name leads to")
+			}
+		})
+	}
+	loopback := netip.MustParsePrefix("127.0.0.0/8")
+	if err := get(server.URL, loopback); err != nil {
+		t.Errorf("allowed: %v", err)
+	}
+	server.Close()
+	var f *polset.Failure
+	if err := get(server.URL, loopback); err == nil || errors.As(err, &f) {
+		t.Errorf("nobody listens: %v", err)
 	}
 }

@@ -54,7 +54,7 @@ func (r *repository) remoteFailure(e *remoteError) error {
 		return r.corrupt("failed while it packed the objects", e)
 	case strings.Contains(text, "access denied"), strings.Contains(text, "repository not found"):
 		f := r.authFailure(http.StatusNotFound, e)
-		f.Message = fmt.Sprintf("The git server hides %s: check the name, and that the token of the connection may read it.", r.remote.shown)
+		f.Message = fmt.Sprintf("The git server hides %s: %s.", r.remote.shown, r.remote.credential.why(http.StatusNotFound))
 		return f
 	}
 	return &refusal{
@@ -91,16 +91,13 @@ func hung(f *polset.Failure) *polset.Failure {
 }
 
 func (r *repository) authFailure(status int, err error) *polset.Failure {
-	why := "it refused the credential of the connection; check that the token is valid and may read this repository"
-	switch {
-	case status == http.StatusNotFound:
-		why = "GitHub does not tell a missing repository from one that the token may not read; check the name, and that the token may read it"
-	case r.remote.token.Empty():
-		why = "it wants a credential, and there is none that may go there; check that the repository is public, or that the connection has a token for it"
+	c := r.remote.credential
+	if c.denied != nil {
+		err = errors.Join(err, c.denied) // the log should know both
 	}
 	return &polset.Failure{
 		Class:   polset.ClassAuth,
-		Message: fmt.Sprintf("The git server answered %d for %s: %s.", status, r.remote.shown, why),
+		Message: fmt.Sprintf("The git server answered %d for %s: %s.", status, r.remote.shown, c.why(status)),
 		Err:     err,
 	}
 }
@@ -136,19 +133,19 @@ func (r *repository) streamFailure(ctx context.Context, err error) error {
 	switch cause := context.Cause(ctx); {
 	case err == nil:
 		return nil
+	case errors.As(err, &forbidden): // known as well, but here the repository can be named
+		f := polset.Fail(polset.ClassURLForbidden,
+			"polset does not dial %s for %s: its address is not a public one. The operator can allow the network by POLSET_ALLOW_PRIVATE_NETWORKS.", host, r.remote.shown)
+		f.Err = forbidden
+		return f
 	case errors.As(err, &refused), errors.As(err, &known), errors.As(err, &large):
 		return err
 	case errors.Is(cause, errStalled):
 		return hung(r.unusable("its answer stalled", 0, cause))
-	case errors.Is(cause, errDeadline), errors.Is(cause, context.DeadlineExceeded):
+	case late(ctx):
 		return hung(r.unusable("the time limit was reached", 0, cause))
 	case errors.Is(cause, context.Canceled):
 		return fmt.Errorf("talk to %s: %w", r.remote.shown, cause)
-	case errors.As(err, &forbidden):
-		f := polset.Fail(polset.ClassURLForbidden,
-			"polset does not dial %s for %s: its address is not a public one. The operator can allow the network by POLSET_ALLOW_PRIVATE_NETWORKS.", host, r.remote.shown)
-		f.Err = err
-		return f
 	case errors.As(err, &unknownCA), errors.As(err, &badCert), errors.As(err, &badHost):
 		f := polset.Fail(polset.ClassURLForbidden, "polset does not trust the certificate of %s.", host)
 		f.Err = err

@@ -53,6 +53,11 @@ type Config struct {
 	// SubmoduleHosts are other hosts (host or host:port, exactly as in the URL)
 	// whose repositories may be submodules: by https, without credentials.
 	SubmoduleHosts []string
+	// Tokens gives out the tokens of the remotes that name an Installation and
+	// no Token; nil refuses them. It is asked before the first request of a
+	// Head, Heads or Open, and once more where the server answers 401 to what
+	// it gave, by Resolve and Fetch too.
+	Tokens Tokens
 	// RootCAs are the certificate authorities to trust; nil for the system's.
 	RootCAs *x509.CertPool
 
@@ -63,7 +68,7 @@ type Config struct {
 	// IdleTimeout is the time in which a server must send its whole answer, or
 	// at least a kibibyte more of it; 30 s.
 	IdleTimeout time.Duration
-	// Timeout bounds each call of Head, Open, Resolve and Fetch; 5 min.
+	// Timeout bounds each call of Head, Heads, Open, Resolve and Fetch; 5 min.
 	Timeout time.Duration
 	// Remember is how long it is remembered which plan a repository's server
 	// knows; 1 h.
@@ -122,6 +127,7 @@ func (l Limits) withDefaults() Limits {
 type Git struct {
 	github  *url.URL // no trailing slash
 	hosts   map[string]bool
+	tokens  Tokens
 	limits  Limits
 	client  *http.Client
 	idle    time.Duration
@@ -156,7 +162,7 @@ func New(c Config) (*Git, error) {
 		}
 		return d
 	}
-	connect := orDefault(c.ConnectTimeout, 10*time.Second)
+	connect := orDefault(c.ConnectTimeout, defaultConnect)
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
 	}
@@ -167,15 +173,15 @@ func New(c Config) (*Git, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register the metrics of fetching: %w", err)
 	}
-	guard := &guard{allow: c.AllowPrivate}
 	return &Git{
 		github: github,
 		hosts:  hosts,
+		tokens: c.Tokens,
 		limits: c.Limits.withDefaults(),
 		client: &http.Client{
 			Transport: &http.Transport{
 				Proxy:                  nil, // a proxy would dial in the guard's place
-				DialContext:            guard.dialer(connect).DialContext,
+				DialContext:            DialContext(c.AllowPrivate, connect),
 				TLSClientConfig:        &tls.Config{RootCAs: c.RootCAs, MinVersion: tls.VersionTLS12},
 				TLSHandshakeTimeout:    connect,
 				ForceAttemptHTTP2:      true,

@@ -179,6 +179,26 @@ func TestUnknownCommit(t *testing.T) {
 	wantFailure(t, err, polset.ClassCommitNotFound, false, "is not a commit")
 }
 
+// refuseWant gives out a commit only below a tip.
+func refuseWant(t *testing.T, commit string) polsettest.Fault {
+	return func(w http.ResponseWriter, q *http.Request, _ http.Handler) bool {
+		body, err := io.ReadAll(q.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		q.Body = io.NopCloser(bytes.NewReader(body))
+		if !bytes.Contains(body, []byte("want "+commit)) || bytes.Contains(body, []byte("command=")) {
+			return false
+		}
+		w.Header().Set("Content-Type", "application/x-git-upload-pack-result")
+		_, err = io.WriteString(w, "004aERR upload-pack: not our ref "+commit+"\n")
+		if err != nil {
+			t.Error(err)
+		}
+		return true
+	}
+}
+
 // Git itself, asked by HTTP, gives out every commit that a branch reaches;
 // others give tips only, and of those the branch is deepened until the commit
 // is there, within limits.
@@ -190,22 +210,7 @@ func TestDeepen(t *testing.T) {
 		r.Commit("main", map[string]string{"p/a": strings.Repeat("x", i+2)})
 	}
 	r.Commit("zzz", map[string]string{"elsewhere": ""})
-	server.Intercept(func(w http.ResponseWriter, q *http.Request, _ http.Handler) bool {
-		body, err := io.ReadAll(q.Body)
-		if err != nil {
-			t.Error(err)
-		}
-		q.Body = io.NopCloser(bytes.NewReader(body))
-		if !bytes.Contains(body, []byte("want "+first)) || bytes.Contains(body, []byte("command=")) {
-			return false
-		}
-		w.Header().Set("Content-Type", "application/x-git-upload-pack-result")
-		_, err = io.WriteString(w, "004aERR upload-pack: not our ref "+first+"\n")
-		if err != nil {
-			t.Error(err)
-		}
-		return true
-	})
+	server.Intercept(refuseWant(t, first))
 	c := config(server)
 	g := newGit(t, c)
 	for _, requests := range []int64{7, 4} {
@@ -224,6 +229,29 @@ func TestDeepen(t *testing.T) {
 	wantFailure(t, err, polset.ClassCommitNotFound, true, "branches only")
 	_, _, err = fetch(t.Context(), newGit(t, config(server)), at(r), first, polset.Content{Path: "p"}, source.OnBranch("zzz"))
 	wantFailure(t, err, polset.ClassCommitNotFound, true, first)
+}
+
+// An earlier commit of a pull request is found below the ref that the hint
+// names in full.
+func TestDeepenAnyRef(t *testing.T) {
+	server := polsettest.NewGit(t)
+	r := server.Create("acme/policies", polsettest.V0Only(), polsettest.WithoutAnySHA1())
+	r.Commit("main", map[string]string{"p/a": "main"})
+	first := r.Commit("pull", map[string]string{"p/a": "first"})
+	r.Commit("pull", map[string]string{"p/a": "second"})
+	r.Git("update-ref", "refs/pull/7/head", r.Head("pull"))
+	r.Git("update-ref", "-d", "refs/heads/pull")
+	server.Intercept(refuseWant(t, first))
+	g := newGit(t, config(server))
+	files, s := mustFetch(t, g, at(r), first, polset.Content{Path: "p"}, source.OnBranch("refs/pull/7/head"))
+	sameAsGit(t, files, r, first, "p")
+	if got := s.Stats().Plan; got != "deepen" {
+		t.Errorf("plan %s", got)
+	}
+	for _, hint := range []string{"", "main", "pull/7/head", "refs/pull/8/head"} {
+		_, err := g.Open(t.Context(), at(r), first, source.OnBranch(hint))
+		wantFailure(t, err, polset.ClassCommitNotFound, true, first)
+	}
 }
 
 // Large files elsewhere do not harm a server that cannot leave them out.

@@ -183,7 +183,7 @@ func (r *repository) fetchV0(ctx context.Context, u upload) error {
 
 // A tip is where the refs of a protocol 0 server stand.
 type tip struct {
-	id     string // of the branch that was hinted at, or HEAD
+	id     string // of the ref that was hinted at, or HEAD
 	isRef  bool   // a ref points at the commit itself
 	exists bool   // there are refs at all
 }
@@ -199,7 +199,7 @@ func (r *repository) tip(ctx context.Context) (tip, error) {
 		switch {
 		case seen.name == "HEAD":
 			head = seen.id
-		case r.branch != "" && seen.name == "refs/heads/"+r.branch:
+		case r.branch != "" && seen.name == refOf(r.branch):
 			t.id = seen.id
 		}
 		return nil
@@ -211,4 +211,12 @@ func (r *repository) tip(ctx context.Context) (tip, error) {
 		t.id = head
 	}
 	return t, nil
+}
+
+// refOf returns the full name of a ref that OnBranch hints at.
+func refOf(hint string) string {
+	if strings.HasPrefix(hint, "refs/") {
+		return hint
+	}
+	return "refs/heads/" + hint
 }

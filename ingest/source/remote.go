@@ -16,9 +16,9 @@ const publicGitHub = "https://github.com"
 
 // A remote is one repository's address, and who may ask there.
 type remote struct {
-	url   *url.URL // as dialed, without .git's services and without a trailing slash
-	shown string   // as people know it, without credentials
-	token polset.Secret
+	url        *url.URL // as dialed, without .git's services and without a trailing slash
+	shown      string   // as people know it, without credentials
+	credential *credential
 	// owner, if it is not empty, is the only one whose repositories may see
 	// the token: a submodule's redirect must not carry it elsewhere.
 	owner string
@@ -51,7 +51,11 @@ func (g *Git) remote(r polset.Remote) (*remote, error) {
 	prefix := base.Path
 	base.Path += "/" + owner + "/" + name + ".git"
 	written.Path += "/" + owner + "/" + name
-	return &remote{url: base, shown: written.String(), token: r.Token, base: prefix}, nil
+	credential, err := g.credential(r, written.String())
+	if err != nil {
+		return nil, err
+	}
+	return &remote{url: base, shown: written.String(), credential: credential, base: prefix}, nil
 }
 
 // dial says where a URL is really dialed: the operator's GitHub in the place
@@ -136,6 +140,16 @@ func originOf(u *url.URL) string {
 		return scheme + "://" + host
 	}
 	return scheme + "://" + host + ":" + port
+}
+
+// identifierOf returns owner/name as it is written after base, "" where the
+// path is of another form.
+func identifierOf(u *url.URL, base string) string {
+	path, ok := strings.CutPrefix(strings.TrimSuffix(u.Path, ".git"), base+"/")
+	if owner, name, two := strings.Cut(path, "/"); !ok || !two || owner == "" || name == "" || strings.Contains(name, "/") {
+		return ""
+	}
+	return path
 }
 
 // ownerOf returns the first segment of the path after base, in lower case.

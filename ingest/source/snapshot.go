@@ -30,6 +30,9 @@ type Snapshot struct {
 	home    *remote // the top's, as it was before any redirect
 	root    plumbing.Hash
 	modules map[string]*repository // submodules by address and commit
+	// credentials are those of repositories of home's owner, by owner/name in
+	// lower case; nil until there is a submodule.
+	credentials map[string]*credential
 
 	planMu sync.Mutex
 	plan   string
@@ -38,8 +41,9 @@ type Snapshot struct {
 // An OpenOption is a hint to Open.
 type OpenOption func(*repository)
 
-// OnBranch tells where the commit should be found. It matters for servers that
-// give out nothing but branches.
+// OnBranch tells where the commit should be found: a branch's short name, or
+// the full name of another ref, such as refs/pull/7/head. It matters for
+// servers that give out nothing but what their refs point at.
 func OnBranch(branch string) OpenOption {
 	return func(r *repository) { r.branch = branch }
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -121,8 +122,8 @@ func (b *builder) submodule(ctx context.Context, parent *repository, m module, c
 }
 
 // submoduleRemote judges the URL of a submodule: where it leads, whether that
-// may be dialed, and whether the snapshot's own credential may go there, which
-// it may for the same owner on the same scheme, host and port only.
+// may be dialed, and whether a credential may go there, which one may for the
+// same owner on the same scheme, host and port only.
 func (s *Snapshot) submoduleRemote(parent *repository, raw string) (*remote, error) {
 	if strings.HasPrefix(raw, "./") || strings.HasPrefix(raw, "../") {
 		raw = relativeTo(parent.remote.shown, raw)
@@ -151,10 +152,10 @@ func (s *Snapshot) submoduleRemote(parent *repository, raw string) (*remote, err
 	if !ok {
 		return nil, forbidden("only https URLs are allowed")
 	}
-	at := &remote{url: dialed, shown: written.String(), base: s.home.base}
+	at := &remote{url: dialed, shown: written.String(), base: s.home.base, credential: s.home.credential.elsewhere()}
 	if originOf(dialed) == originOf(s.home.url) {
-		if ownerOf(dialed, at.base) == ownerOf(s.home.url, at.base) {
-			at.token, at.owner = s.home.token, ownerOf(s.home.url, at.base)
+		if owner := ownerOf(s.home.url, at.base); ownerOf(dialed, at.base) == owner {
+			at.credential, at.owner = s.credential(dialed), owner
 		}
 		return at, nil
 	}
@@ -162,6 +163,23 @@ func (s *Snapshot) submoduleRemote(parent *repository, raw string) (*remote, err
 		return nil, forbidden("the host " + quote(written.Host) + " is another than the repository's; the operator can allow it by POLSET_SUBMODULE_HOSTS")
 	}
 	return at, nil
+}
+
+// credential returns what a repository of the snapshot's own owner and host is
+// shown: the same for each of its commits.
+func (s *Snapshot) credential(at *url.URL) *credential {
+	identifier := identifierOf(at, s.home.base)
+	key := strings.ToLower(identifier)
+	if s.credentials == nil {
+		home := strings.ToLower(identifierOf(s.home.url, s.home.base))
+		s.credentials = map[string]*credential{home: s.home.credential}
+	}
+	c, ok := s.credentials[key]
+	if !ok {
+		c = s.home.credential.of(identifier)
+		s.credentials[key] = c
+	}
+	return c
 }
 
 // relativeTo resolves a relative URL as git submodule does: against the URL of

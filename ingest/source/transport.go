@@ -36,7 +36,7 @@ type question struct {
 func (r *repository) ask(ctx context.Context, q question) (*answer, error) {
 	target := r.remote.url.JoinPath(q.service)
 	target.RawQuery = q.query
-	for hop := 0; ; hop++ {
+	for hop, renewed := 0, false; ; {
 		a, err := r.send(ctx, target, q)
 		if err != nil {
 			return nil, err
@@ -63,6 +63,14 @@ func (r *repository) ask(ctx context.Context, q question) (*answer, error) {
 				return nil, polset.Fail(polset.ClassURLForbidden, "The git server of %s redirects more than %d times.", r.remote.shown, maxRedirects)
 			}
 			target = next
+			hop++
+		case status == http.StatusUnauthorized && !renewed && a.renewable():
+			// An installation's token lasts an hour, a Snapshot may last longer.
+			a.close()
+			if err := r.renew(ctx, a.shown); err != nil {
+				return nil, err
+			}
+			renewed = true
 		default:
 			said := make([]byte, r.git.limits.ErrorBytes)
 			n, err := io.ReadFull(a, said) // the rest of the body is never read
@@ -91,6 +99,13 @@ func redirects(status int) bool {
 
 // send sends one request to one address.
 func (r *repository) send(outer context.Context, target *url.URL, q question) (*answer, error) {
+	var shown polset.Secret
+	if r.remote.owner == "" || ownerOf(target, r.remote.base) == r.remote.owner {
+		var err error
+		if shown, err = r.remote.credential.show(outer, r.remote.shown); err != nil {
+			return nil, err
+		}
+	}
 	ctx, cancel := context.WithCancelCause(outer)
 	method, body := http.MethodGet, io.Reader(http.NoBody)
 	if q.body != nil {
@@ -113,8 +128,8 @@ func (r *repository) send(outer context.Context, target *url.URL, q question) (*
 	if q.v2 {
 		h.Set("Git-Protocol", "version=2")
 	}
-	if token := r.remote.token; !token.Empty() && (r.remote.owner == "" || ownerOf(target, r.remote.base) == r.remote.owner) {
-		request.SetBasicAuth("x-access-token", token.Reveal())
+	if !shown.Empty() {
+		request.SetBasicAuth("x-access-token", shown.Reveal())
 	}
 	r.count(1, 0)
 	dog := watch(r.git.idle, func() { cancel(errStalled) })
@@ -129,7 +144,7 @@ func (r *repository) send(outer context.Context, target *url.URL, q question) (*
 	r.git.log.Debug("asked git server",
 		zap.String("repo", r.remote.shown), zap.String("service", q.service),
 		zap.Int("status", response.StatusCode), zap.Duration("elapsed", time.Since(started)))
-	return &answer{ctx: ctx, cancel: cancel, response: response, dog: dog, repository: r, left: q.limit}, nil
+	return &answer{ctx: ctx, cancel: cancel, response: response, shown: shown, dog: dog, repository: r, left: q.limit}, nil
 }
 
 // unwrapURL removes net/http's own wrapping, which quotes the URL.
@@ -176,6 +191,7 @@ type answer struct {
 	ctx        context.Context
 	cancel     context.CancelCauseFunc
 	response   *http.Response
+	shown      polset.Secret // the token that was sent, empty for none
 	dog        *watchdog
 	repository *repository
 	left       int64
