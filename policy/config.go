@@ -18,8 +18,9 @@ import (
 const defaultLevel = "advisory"
 
 // decodePolicies reads the policy blocks, which are all alike but for the
-// attributes that schema allows and the levels there are.
-func (s *Set) decodePolicies(blocks hcl.Blocks, schema *hcl.BodySchema, levels []string, p *problems) {
+// attributes that schema allows and the levels there are. src is what they
+// were read from.
+func (s *Set) decodePolicies(src []byte, blocks hcl.Blocks, schema *hcl.BodySchema, levels []string, p *problems) {
 	declared := map[string]position{}
 	for _, block := range blocks {
 		name := block.Labels[0]
@@ -36,11 +37,14 @@ func (s *Set) decodePolicies(blocks hcl.Blocks, schema *hcl.BodySchema, levels [
 
 		content, diags := block.Body.Content(schema)
 		p.addHCL(s.Config, diags)
-		policy := Policy{Name: name, EnforcementLevel: defaultLevel, at: start(block.DefRange)}
+		policy := Policy{Name: name, EnforcementLevel: defaultLevel, at: start(block.DefRange), line: block.DefRange.Start.Line}
 		s.text(content, "description", &policy.Description, p)
 		if s.text(content, "enforcement_level", &policy.EnforcementLevel, p) && !slices.Contains(levels, policy.EnforcementLevel) {
 			p.addf(s.Config, start(content.Attributes["enforcement_level"].Expr.Range()),
 				"enforcement_level %q of policy %q is none of %s", policy.EnforcementLevel, name, strings.Join(levels, ", "))
+		}
+		if params := content.Attributes["params"]; params != nil {
+			policy.params = string(params.Range.SliceBytes(src))
 		}
 		s.decodePolicy(&policy, content, p)
 		s.Policies = append(s.Policies, policy)
@@ -54,7 +58,7 @@ func (s *Set) decodePolicy(policy *Policy, content *hcl.BodyContent, p *problems
 		if s.text(content, "source", &policy.Source, p) {
 			policy.at = start(content.Attributes["source"].Expr.Range())
 		}
-		s.local(policy.Source, fmt.Sprintf("policy %q", policy.Name), policy.at, false, p)
+		s.local(source{what: fmt.Sprintf("policy %q", policy.Name), at: policy.at, policy: policy.Name}, policy.Source, p)
 		return
 	}
 	switch {

@@ -13,24 +13,20 @@ import (
 	"github.com/polset/polset"
 )
 
-// A Diagnostic says what is wrong at one place.
-type Diagnostic struct {
-	File    string // from the root of the repository, slash-separated
-	Line    int    // from 1
-	Column  int    // from 1, in characters
-	Message string // one line
-}
-
-// String returns the diagnostic as file:line:column: message.
-func (d Diagnostic) String() string {
-	return fmt.Sprintf("%s:%d:%d: %s", oneLine(d.File), d.Line, d.Column, d.Message)
-}
-
 // Invalid is the cause of a polset.Failure of this package: everything that
-// is wrong, sorted by file, line and column. It is found with errors.As.
+// is wrong, sorted by file, line and column. It is found with errors.As. The
+// Failure holds the same diagnostics.
 type Invalid struct { //nolint:errname // it is a list first, and an error only as a cause
-	Diagnostics []Diagnostic // at most 100
-	More        int          // how many there are besides
+	Diagnostics []polset.Diagnostic // at most 100; each message is one line
+	More        int                 // how many there are besides
+}
+
+// failure is what i becomes; err is its cause, i itself where it has no other.
+func (i *Invalid) failure(class polset.Class, err error) *polset.Failure {
+	if err == nil {
+		err = i
+	}
+	return &polset.Failure{Class: class, Message: i.message(), Diagnostics: i.Diagnostics, Err: err}
 }
 
 // Error implements error. The details are in Diagnostics, and for people in
@@ -57,7 +53,7 @@ func (i *Invalid) message() string {
 	var b strings.Builder
 	shown := 0
 	for _, d := range i.Diagnostics {
-		line := d.String()
+		line := fmt.Sprintf("%s:%d:%d: %s", oneLine(d.File), d.Line, d.Column, d.Message)
 		// Room is kept for the last line.
 		if shown == maxShown || shown > 0 && b.Len()+len(line) > maxShownBytes-64 {
 			break
@@ -76,16 +72,16 @@ func (i *Invalid) message() string {
 
 // failAt returns the failure that consists of one diagnostic.
 func failAt(class polset.Class, file string, at position, format string, args ...any) error {
-	invalid := &Invalid{Diagnostics: []Diagnostic{{
+	invalid := &Invalid{Diagnostics: []polset.Diagnostic{{
 		File: file, Line: at.line, Column: at.column,
 		Message: oneLine(fmt.Sprintf(format, args...)),
 	}}}
-	return &polset.Failure{Class: class, Message: invalid.message(), Err: invalid}
+	return invalid.failure(class, nil)
 }
 
 // problems collects diagnostics. The zero value is ready to use.
 type problems struct {
-	found   []Diagnostic
+	found   []polset.Diagnostic
 	dropped int
 }
 
@@ -98,7 +94,7 @@ func (p *problems) add(file string, line, column int, message string) {
 		p.dropped++
 		return
 	}
-	p.found = append(p.found, Diagnostic{
+	p.found = append(p.found, polset.Diagnostic{
 		File: file, Line: max(line, 1), Column: max(column, 1),
 		Message: oneLine(message),
 	})
@@ -134,7 +130,7 @@ func (p *problems) failure() error {
 	if !p.any() {
 		return nil
 	}
-	slices.SortFunc(p.found, func(a, b Diagnostic) int {
+	slices.SortFunc(p.found, func(a, b polset.Diagnostic) int {
 		return cmp.Or(
 			cmp.Compare(a.File, b.File),
 			cmp.Compare(a.Line, b.Line),
@@ -145,7 +141,7 @@ func (p *problems) failure() error {
 	found := slices.Compact(p.found)
 	kept := min(len(found), maxDiagnostics)
 	invalid := &Invalid{Diagnostics: found[:kept:kept], More: len(found) - kept + p.dropped}
-	return &polset.Failure{Class: polset.ClassPolicyInvalid, Message: invalid.message(), Err: invalid}
+	return invalid.failure(polset.ClassPolicyInvalid, nil)
 }
 
 // wholeFile is the position of what concerns a file as a whole.

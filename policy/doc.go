@@ -6,6 +6,8 @@
 // and sentinel.hcl for Sentinel, in the forms that HCP Terraform documents.
 // Set.Outside then names the files that the configuration wants from elsewhere
 // in the repository, and Set.Validate looks at the policies themselves.
+// Set.Inspect does so as well and says of each policy what it is made of, as a
+// digest, so that Compare can tell what a change does to which policy.
 //
 // For OPA, Validate parses and compiles every .rego file below the set's
 // directory together, Rego v0 and v1 side by side, and looks for what each

@@ -3,6 +3,7 @@ package policy_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -133,9 +134,12 @@ func checkFailure(t *testing.T, err error, class polset.Class, diagnostics []str
 	if !errors.As(err, &invalid) {
 		t.Fatalf("%v holds no *Invalid", err)
 	}
+	if diff := cmp.Diff(invalid.Diagnostics, failure.Diagnostics); diff != "" {
+		t.Errorf("the failure's diagnostics (-want +got):\n%s", diff)
+	}
 	var got []string
 	for _, d := range invalid.Diagnostics {
-		got = append(got, d.String())
+		got = append(got, fmt.Sprintf("%s:%d:%d: %s", d.File, d.Line, d.Column, d.Message))
 	}
 	if diff := cmp.Diff(diagnostics, got); diff != "" {
 		t.Errorf("diagnostics (-want +got):\n%s", diff)

@@ -17,15 +17,11 @@ func guard(file string, f func() error) (err error) {
 		if r == nil {
 			return
 		}
-		invalid := &Invalid{Diagnostics: []Diagnostic{{
+		invalid := &Invalid{Diagnostics: []polset.Diagnostic{{
 			File: file, Line: 1, Column: 1,
 			Message: "the parser broke down on this file; simplify what it holds, and please report it to the operator of polset",
 		}}}
-		err = &polset.Failure{
-			Class:   polset.ClassPolicyInvalid,
-			Message: invalid.message(),
-			Err:     fmt.Errorf("%w: panic: %v\n%s", invalid, r, debug.Stack()),
-		}
+		err = invalid.failure(polset.ClassPolicyInvalid, fmt.Errorf("%w: panic: %v\n%s", invalid, r, debug.Stack()))
 	}()
 	return f()
 }

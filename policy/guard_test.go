@@ -22,6 +22,9 @@ func TestGuardTurnsAPanicIntoAFailure(t *testing.T) {
 	if failure.Class != polset.ClassPolicyInvalid || !strings.HasPrefix(failure.Message, "a/b.rego:1:1: the parser broke down") {
 		t.Errorf("got %s: %s", failure.Class, failure.Message)
 	}
+	if len(failure.Diagnostics) != 1 || failure.Diagnostics[0].File != "a/b.rego" {
+		t.Errorf("the diagnostics are %+v", failure.Diagnostics)
+	}
 	if strings.Contains(failure.Message, "goroutine") || !strings.Contains(failure.Err.Error(), "index out of range") {
 		t.Errorf("the stack belongs in the log only: %v", failure)
 	}

@@ -108,6 +108,10 @@ func TestShape(t *testing.T) {
 	for i := range 2000 {
 		files[fmt.Sprintf("f%04d.rego", i)] = &fstest.MapFile{Data: []byte("package b")}
 	}
+	data := repo("policies.hcl", oneQuery, "a.rego", "package a\ndeny := []")
+	for i := range 2001 {
+		data[fmt.Sprintf("f%04d/data.json", i)] = &fstest.MapFile{Data: []byte("{}")}
+	}
 	for _, c := range []struct {
 		name string
 		fsys fstest.MapFS
@@ -126,6 +130,15 @@ func TestShape(t *testing.T) {
 		{"case 92 too many template strings", repo("policies.hcl", oneQuery, "a.rego", "package a"+strings.Repeat("\nx contains $`{1}`", 2000)), "a.rego:1002:12: this file holds more than 1000 expressions in template strings"},
 		{"rules", repo("policies.hcl", oneQuery, "a.rego", rules(9_999)), ""},
 		{"case 92 too many rules", repo("policies.hcl", oneQuery, "a.rego", rules(10_000)), "a.rego:1:1: with this file, the policy set holds more than 10000 rules"},
+		{"case 92 too many data files", data, "f2000/data.json:1:1: with this file, the policy set holds more than 2000 data files"},
+		{"case 92 a long path", repo("policies.hcl", oneQuery, strings.Repeat("d/", 2044)+"data.json", "{}"), "d/d/"},
+		{"a path that fits", repo("policies.hcl", oneQuery, "a.rego", "package a\ndeny := []", strings.Repeat("d/", 2043)+"data.yml", "{}"), ""},
+		{"case 92 a package of many parts", repo("policies.hcl", oneQuery, "a.rego", "package a"+strings.Repeat(".a", 31)), "a.rego:1:1: this path has more than 32 parts or 2048 bytes"},
+		{"case 92 a package of a long part", repo("policies.hcl", oneQuery, "a.rego", "package a[\""+strings.Repeat("a", 3000)+"\"]"), "a.rego:1:1: this path has more than 32 parts"},
+		{"case 92 an import of many parts", repo("policies.hcl", oneQuery, "a.rego", "package a\n\nimport data"+strings.Repeat(".a", 32)), "a.rego:3:1: this path has more than 32 parts"},
+		{"case 92 an import of a long part", repo("policies.hcl", oneQuery, "a.rego", "package a\n\nimport input[\""+strings.Repeat("a", 3000)+"\"] as x"), "a.rego:3:1: this path has more than 32 parts"},
+		{"paths that fit", repo("policies.hcl", oneQuery, "a.rego", "package a\nimport data"+strings.Repeat(".a", 31)+"\ndeny := []"), ""},
+		{"case 92 a query of too many expressions", repo("policies.hcl", `policy "a" { query = "`+strings.Repeat("data.a;", 1100)+`true" }`, "a.rego", "package a"), "policies.hcl:1:22: the query of policy \"a\" holds more than 1000 expressions"},
 		{"case 92 too many files", files, "f1999.rego:1:1: with this file, the policy set holds more than 2000 .rego files"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -293,7 +306,7 @@ func TestValidateStopsBetweenStages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx := &countdown{context.Background(), 4} // a file and three stages
+	ctx := &countdown{context.Background(), 6} // a directory, its file twice and three stages
 	if err := set.Validate(ctx, repo("a.rego", "package a\ndeny := []")); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
 	}

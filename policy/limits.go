@@ -55,6 +55,19 @@ const (
 	// maxRegoFiles is how many .rego files a set may hold (4,000 in one
 	// package: 7 s).
 	maxRegoFiles = 2000
+	// maxRegoPath is how many parts the path of a package or an import may
+	// have, and maxRegoPathBytes how long they may be together. OPA holds all
+	// parts for each reference (90 parts, 100,000 references: 470 MiB), and
+	// quotes them in each error (1,500 errors over 1 MiB: 2.2 GiB).
+	maxRegoPath      = 32
+	maxRegoPathBytes = 2048
+
+	// maxDataFiles is how many data files a set may hold; each takes a bit in
+	// what is known of every other file.
+	maxDataFiles = 2000
+	// maxPath is how long the path of a .rego or data file may be, in bytes,
+	// from the set's directory on: what systems can unpack.
+	maxPath = 4095
 )
 
 func (l Limits) withDefaults() Limits {

@@ -39,7 +39,7 @@ func (s *Set) decodeOPA(src []byte, p *problems) error {
 	}
 	content, diags := body.Content(opaSchema())
 	p.addHCL(s.Config, diags)
-	s.decodePolicies(content.Blocks, opaPolicySchema(), opaLevels(), p)
+	s.decodePolicies(src, content.Blocks, opaPolicySchema(), opaLevels(), p)
 	return nil
 }
 

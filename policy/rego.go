@@ -13,47 +13,66 @@ import (
 	"github.com/polset/polset"
 )
 
-// validateRego compiles the set and resolves its queries in it.
-func (s *Set) validateRego(ctx context.Context, fsys fs.FS, p *problems) error {
-	files, err := s.findRego(fsys)
+// validateRego compiles the set, resolves its queries in it, and returns the
+// sums of what each policy is made of.
+func (s *Set) validateRego(ctx context.Context, fsys fs.FS, p *problems) ([]sum, error) {
+	files, err := s.findRego(ctx, fsys)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	parser := newRegoParser()
-	modules, err := s.parseRego(ctx, fsys, parser, files.rego, p)
+	parsed, err := s.parseRego(ctx, fsys, parser, files.rego, p)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if p.any() {
-		return nil // what does not parse leaves holes that would only echo
+		return nil, nil // what does not parse leaves holes that would only echo
 	}
-	compiler, err := s.compile(ctx, modules, p)
+	compiler, err := s.compile(ctx, parsed.modules, p)
 	if err != nil || p.any() {
-		return err
+		return nil, err
 	}
-	for _, policy := range s.Policies {
+	queries := make([]ast.Body, len(s.Policies))
+	for i, policy := range s.Policies {
 		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("validate policies: %w", err)
+			return nil, fmt.Errorf("validate policies: %w", err)
 		}
-		if checkRegoShape(s.Config, []byte(policy.Query)) != nil {
-			return failAt(polset.ClassLimit, s.Config, policy.at,
-				"the query of policy %q is too large or nests deeper than %d, the limit; move it into a rule", policy.Name, maxRegoNesting)
+		// In braces, since a query is a body.
+		if checkRegoShape(s.Config, []byte("{"+policy.Query+"\n}")) != nil {
+			return nil, failAt(polset.ClassLimit, s.Config, policy.at,
+				"the query of policy %q holds more than %d expressions or nests deeper than %d, the limits; move it into a rule",
+				policy.Name, maxRegoBody, maxRegoNesting)
 		}
 		err := guard(s.Config, func() error {
-			s.checkQuery(compiler, parser, policy, files.data, p)
+			queries[i] = s.checkQuery(compiler, parser, policy, len(files.data) > 0, p)
 			return nil
 		})
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	if p.any() {
+		return nil, nil
+	}
+	var sums []sum
+	err = guard(s.Config, func() error {
+		r, err := newReach(ctx, compiler.Modules, parsed.contents)
+		if err != nil {
+			return err
+		}
+		if err := s.readData(ctx, fsys, files.data, r); err != nil {
+			return err
+		}
+		sums, err = r.sums(ctx, queries)
+		return err
+	})
+	return sums, err
 }
 
 // regoFiles is what OPA would load of a set.
 type regoFiles struct {
 	rego []string // in the order of their names
-	data bool     // there are data.json or data.yaml files
+	data []string // data.json and data.yaml files, likewise
 }
 
 // findRego lists the set's files as OPA does when it loads a bundle, which is
@@ -62,69 +81,90 @@ type regoFiles struct {
 //
 // A broken test therefore makes a set invalid: it would break every policy of
 // the set as soon as anybody loads it.
-func (s *Set) findRego(fsys fs.FS) (regoFiles, error) {
+//
+// It goes no further than the limits do, on a tree that nothing has bounded yet.
+func (s *Set) findRego(ctx context.Context, fsys fs.FS) (regoFiles, error) {
 	var files regoFiles
 	root := path.Join(".", s.Dir)
 	err := fs.WalkDir(fsys, root, func(name string, d fs.DirEntry, err error) error {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return fmt.Errorf("list %s: %w", inDir(s.Dir), err)
+		}
+		rego := strings.HasSuffix(name, ".rego")
+		data := d.Name() == "data.json" || d.Name() == "data.yaml" || d.Name() == "data.yml"
 		switch {
-		case err != nil:
-			return err
-		case !d.Type().IsRegular():
-		case strings.HasSuffix(name, ".rego"):
+		case !d.Type().IsRegular() || !rego && !data:
+			return nil
+		case len(s.below(name)) > maxPath:
+			return failAt(polset.ClassLimit, name, wholeFile,
+				"the path of this file has more than %d bytes, the most that systems can unpack; shorten it", maxPath)
+		case rego && len(files.rego) == maxRegoFiles:
+			return failAt(polset.ClassLimit, name, wholeFile,
+				"with this file, the policy set holds more than %d .rego files, the limit; split the set", maxRegoFiles)
+		case data && len(files.data) == maxDataFiles:
+			return failAt(polset.ClassLimit, name, wholeFile,
+				"with this file, the policy set holds more than %d data files, the limit; merge some or split the set", maxDataFiles)
+		case rego:
 			files.rego = append(files.rego, name)
-		case d.Name() == "data.json" || d.Name() == "data.yaml" || d.Name() == "data.yml":
-			files.data = true
+		default:
+			files.data = append(files.data, name)
 		}
 		return nil
 	})
-	if err != nil {
-		return regoFiles{}, fmt.Errorf("list %s: %w", inDir(s.Dir), err)
-	}
-	return files, nil
+	return files, err
+}
+
+// parsedRego is what parseRego made of the files, by their names.
+type parsedRego struct {
+	modules  map[string]*ast.Module
+	contents map[string]sum
 }
 
 // parseRego parses each file by itself.
-func (s *Set) parseRego(ctx context.Context, fsys fs.FS, parser regoParser, files []string, p *problems) (map[string]*ast.Module, error) {
-	if len(files) > maxRegoFiles {
-		return nil, failAt(polset.ClassLimit, files[maxRegoFiles], wholeFile,
-			"with this file, the policy set holds more than %d .rego files, the limit; split the set", maxRegoFiles)
-	}
-	modules := make(map[string]*ast.Module, len(files))
+func (s *Set) parseRego(ctx context.Context, fsys fs.FS, parser regoParser, files []string, p *problems) (parsedRego, error) {
+	parsed := parsedRego{make(map[string]*ast.Module, len(files)), make(map[string]sum, len(files))}
 	var bytes int64
 	rules := 0
 	for _, file := range files {
 		if err := ctx.Err(); err != nil {
-			return nil, fmt.Errorf("parse policies: %w", err)
+			return parsed, fmt.Errorf("parse policies: %w", err)
 		}
 		src, err := read(fsys, file, file, "a policy", s.limits.FileBytes)
 		if err != nil {
-			return nil, err
+			return parsed, err
 		}
 		if bytes += int64(len(src)); bytes > s.limits.RegoBytes {
-			return nil, failAt(polset.ClassLimit, file, wholeFile,
+			return parsed, failAt(polset.ClassLimit, file, wholeFile,
 				"with this file, the Rego of the policy set exceeds %s, the limit for all of it together; split the set", size(s.limits.RegoBytes))
 		}
 		if err := checkRegoShape(file, src); err != nil {
-			return nil, err
+			return parsed, err
 		}
 		var errs ast.Errors
 		err = guard(file, func() error {
-			modules[file], errs = parser.parse(file, string(src))
+			parsed.modules[file], errs = parser.parse(file, string(src))
 			return nil
 		})
 		if err != nil {
-			return nil, err
+			return parsed, err
 		}
 		if len(errs) > 0 {
 			addRego(p, file, errs)
 			continue
 		}
-		if rules += len(modules[file].Rules); rules > maxRegoRules {
-			return nil, failAt(polset.ClassLimit, file, wholeFile,
+		if err := checkRegoPaths(file, parsed.modules[file]); err != nil {
+			return parsed, err
+		}
+		parsed.contents[file] = sumOf("rego", string(src))
+		if rules += len(parsed.modules[file].Rules); rules > maxRegoRules {
+			return parsed, failAt(polset.ClassLimit, file, wholeFile,
 				"with this file, the policy set holds more than %d rules, the limit; split the set", maxRegoRules)
 		}
 	}
-	return modules, nil
+	return parsed, nil
 }
 
 // compile compiles all modules together, as far as that can find a fault;
@@ -132,7 +172,7 @@ func (s *Set) parseRego(ctx context.Context, fsys fs.FS, parser regoParser, file
 func (s *Set) compile(ctx context.Context, modules map[string]*ast.Module, p *problems) (*ast.Compiler, error) {
 	compiler := ast.NewCompiler().
 		WithCapabilities(capabilities(ast.RegoV1)).
-		SetErrorLimit(maxCollected).
+		SetErrorLimit(maxDiagnostics). // each may hold all keys of an object
 		WithSkipStages(ast.StageBuildRuleIndices, ast.StageBuildComprehensionIndices, ast.StageBuildRequiredCapabilities)
 	for _, stage := range ast.AllStages() {
 		compiler.WithStageAfterID(stage, ast.CompilerStageDefinition{
@@ -191,10 +231,13 @@ func regoMessage(e *ast.Error) string {
 	return message
 }
 
-// checkQuery compiles a policy's query and finds what it asks for. A query
-// that finds nothing is undefined for ever, and its policy would neither pass
-// nor fail.
-func (s *Set) checkQuery(compiler *ast.Compiler, parser regoParser, policy Policy, data bool, p *problems) {
+// maxMissing is how many names of what does not exist a message lists.
+const maxMissing = 10
+
+// checkQuery compiles a policy's query, finds what it asks for and returns it
+// as it was parsed. A query that finds nothing is undefined for ever, and its
+// policy would neither pass nor fail.
+func (s *Set) checkQuery(compiler *ast.Compiler, parser regoParser, policy Policy, data bool, p *problems) ast.Body {
 	body, err := parser.query(policy.Query)
 	if err == nil {
 		_, err = compiler.QueryCompiler().Compile(body)
@@ -202,29 +245,33 @@ func (s *Set) checkQuery(compiler *ast.Compiler, parser regoParser, policy Polic
 	if err != nil {
 		errs := regoErrors(err)
 		p.addf(s.Config, policy.at, "the query of policy %q does not compile: %s", policy.Name, regoMessage(errs[0]))
-		return
+		return nil
 	}
 
-	var found, missing []string
+	found := false
+	var missing []string
 	ast.WalkRefs(body, func(ref ast.Ref) bool {
 		if !ref.HasPrefix(ast.DefaultRootRef) {
 			return false
 		}
 		if resolves(compiler, ref) {
-			found = append(found, ref.String())
-		} else if name := ref.GroundPrefix().String(); !slices.Contains(missing, name) {
-			missing = append(missing, name)
+			found = true
+		} else if len(missing) < maxMissing {
+			if name := ref.GroundPrefix().String(); !slices.Contains(missing, name) {
+				missing = append(missing, name)
+			}
 		}
 		return false
 	})
 	switch {
-	case len(found)+len(missing) == 0:
+	case !found && len(missing) == 0:
 		p.addf(s.Config, policy.at, "the query of policy %q names no rule; name one, such as data.terraform.policies.example.deny", policy.Name)
-	case len(missing) > 0 && (!data || len(found) == 0):
+	case len(missing) > 0 && (!data || !found):
 		// Beside a rule, a query may name documents of the set's data files.
 		p.addf(s.Config, policy.at, "the query of policy %q names %s, but no .rego file in %s defines that rule or package",
 			policy.Name, strings.Join(missing, " and "), inDir(s.Dir))
 	}
+	return body
 }
 
 // resolves reports whether ref leads to a rule or a package: data.a.b.deny,

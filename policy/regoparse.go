@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/polset/polset"
 )
 
 // A regoParser parses Rego of either version.
@@ -75,4 +77,37 @@ func furthest(errs ast.Errors) int {
 		}
 	}
 	return line
+}
+
+// checkRegoPaths fails where a path is too long that OPA writes out for each
+// short name that stands for it: that of the package or of an import.
+func checkRegoPaths(file string, module *ast.Module) error {
+	if longPath(module.Package.Path) {
+		return pathTooLong(file, module.Package.Location)
+	}
+	for _, imported := range module.Imports {
+		if path, ok := imported.Path.Value.(ast.Ref); ok && longPath(path) {
+			return pathTooLong(file, imported.Location)
+		}
+	}
+	return nil
+}
+
+func longPath(path ast.Ref) bool {
+	size := 0
+	for _, term := range path {
+		if part, ok := term.Value.(ast.String); ok {
+			size += len(part)
+		}
+	}
+	return len(path) > maxRegoPath || size > maxRegoPathBytes
+}
+
+func pathTooLong(file string, at *ast.Location) error {
+	where := wholeFile
+	if at != nil {
+		where = position{at.Row, at.Col}
+	}
+	return failAt(polset.ClassLimit, file, where,
+		"this path has more than %d parts or %d bytes, the limits for a package and an import; shorten it", maxRegoPath, maxRegoPathBytes)
 }

@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -40,6 +42,9 @@ func (s *Set) decodeSentinel(src []byte, p *problems) error {
 		if !s.labelled(block, p) {
 			continue
 		}
+		if block.Type != "policy" && block.Type != "test" {
+			s.shared = append(s.shared, sha256.Sum256(native.Range().SliceBytes(src)))
+		}
 		switch block.Type {
 		case "policy":
 			policies = append(policies, block)
@@ -49,7 +54,8 @@ func (s *Set) decodeSentinel(src []byte, p *problems) error {
 			s.decodeMock(native, p)
 		}
 	}
-	s.decodePolicies(policies, sentinelPolicySchema(), sentinelLevels(), p)
+	slices.SortFunc(s.shared, sum.compare)
+	s.decodePolicies(src, policies, sentinelPolicySchema(), sentinelLevels(), p)
 	return nil
 }
 
@@ -85,7 +91,7 @@ func (s *Set) labelled(block *hcl.Block, p *problems) bool {
 func (s *Set) decodeImport(block *hcl.Block, declared map[string]position, p *problems) {
 	module := Module{Name: block.Labels[len(block.Labels)-1], Kind: "module"}
 	at := start(block.LabelRanges[len(block.LabelRanges)-1])
-	source := hcl.AttributeSchema{Name: "source", Required: true}
+	from := hcl.AttributeSchema{Name: "source", Required: true}
 	schema := &hcl.BodySchema{}
 	if block.Type == "import" {
 		module.Kind = "plugin"
@@ -98,13 +104,13 @@ func (s *Set) decodeImport(block *hcl.Block, declared map[string]position, p *pr
 	case "static":
 		schema.Attributes = []hcl.AttributeSchema{{Name: "format"}}
 	case "plugin":
-		source.Required = false // of the standard library, or of the host
+		from.Required = false // of the standard library, or of the host
 		schema.Attributes = []hcl.AttributeSchema{{Name: "path"}, {Name: "args"}, {Name: "env"}, {Name: "config"}}
 	default:
 		p.addf(s.Config, start(block.LabelRanges[0]), "an import is of kind module, static or plugin, not %q", module.Kind)
 		return
 	}
-	schema.Attributes = append(schema.Attributes, source)
+	schema.Attributes = append(schema.Attributes, from)
 
 	if problem := badName(module.Name); problem != "" {
 		p.addf(s.Config, at, "the name of an import %s", problem)
@@ -119,8 +125,10 @@ func (s *Set) decodeImport(block *hcl.Block, declared map[string]position, p *pr
 	content, diags := block.Body.Content(schema)
 	p.addHCL(s.Config, diags)
 	if s.text(content, "source", &module.Source, p) {
-		s.local(module.Source, fmt.Sprintf("%s %q", module.Kind, module.Name),
-			start(content.Attributes["source"].Expr.Range()), module.Kind == "plugin", p)
+		s.local(source{
+			what: fmt.Sprintf("%s %q", module.Kind, module.Name),
+			at:   start(content.Attributes["source"].Expr.Range()), binary: module.Kind == "plugin",
+		}, module.Source, p)
 	}
 	s.Modules = append(s.Modules, module)
 }
@@ -134,20 +142,21 @@ func (s *Set) decodeMock(block *hclsyntax.Block, p *problems) {
 		}
 		content, diags := inner.Body.Content(&hcl.BodySchema{Attributes: []hcl.AttributeSchema{{Name: "source", Required: true}}})
 		p.addHCL(s.Config, diags)
-		var source string
-		if s.text(content, "source", &source, p) {
-			s.local(source, fmt.Sprintf("mock %q", block.Labels[0]), start(content.Attributes["source"].Expr.Range()), false, p)
+		var from string
+		if s.text(content, "source", &from, p) {
+			s.local(source{what: fmt.Sprintf("mock %q", block.Labels[0]), at: start(content.Attributes["source"].Expr.Range())}, from, p)
 		}
 	}
 }
 
-// local notes the file that a source names, unless it is remote.
-func (s *Set) local(src, what string, at position, binary bool, p *problems) {
-	name, err := resolve(s.Dir, src)
+// local notes the file that from names for src, unless it is remote.
+func (s *Set) local(src source, from string, p *problems) {
+	name, err := resolve(s.Dir, from)
 	switch {
 	case err != nil:
-		p.addf(s.Config, at, "the source %q of %s %v", src, what, err)
+		p.addf(s.Config, src.at, "the source %q of %s %v", from, src.what, err)
 	case name != "":
-		s.sources = append(s.sources, source{path: name, what: what, at: at, binary: binary})
+		src.path = name
+		s.sources = append(s.sources, src)
 	}
 }

@@ -19,6 +19,7 @@ type Set struct {
 
 	limits  Limits
 	sources []source // the local files that the configuration names
+	shared  []sum    // of the blocks of a Sentinel configuration that every policy runs with, sorted
 }
 
 // A Policy is one policy block.
@@ -34,7 +35,9 @@ type Policy struct {
 	EnforcementLevel string
 	Description      string
 
-	at position // of the query, or of the source
+	at     position // of the query, or of the source
+	line   int      // of the block
+	params string   // of a Sentinel policy, as written
 }
 
 // A Module is an import that a Sentinel configuration offers to its policies.
@@ -48,8 +51,8 @@ type Module struct {
 // count from 1.
 type position struct{ line, column int }
 
-// Summaries returns what a version shows of its policies, in the order of
-// their declaration.
+// Summaries returns what the configuration alone says of the policies, in the
+// order of their declaration: without Digest, which Inspect adds.
 func (s *Set) Summaries() []polset.PolicySummary {
 	summaries := make([]polset.PolicySummary, len(s.Policies))
 	for i, p := range s.Policies {
@@ -58,6 +61,8 @@ func (s *Set) Summaries() []polset.PolicySummary {
 			Query:            p.Query,
 			EnforcementLevel: p.EnforcementLevel,
 			Description:      p.Description,
+			File:             s.Config,
+			Line:             p.line,
 		}
 	}
 	return summaries
@@ -81,6 +86,9 @@ func (s *Set) Outside() []string {
 func within(dir, name string) bool {
 	return dir == "" || strings.HasPrefix(name, dir+"/")
 }
+
+// below returns how name, which lies in the set's directory, goes on there.
+func (s *Set) below(name string) string { return strings.TrimPrefix(name, s.Dir+"/") }
 
 // cleanDir returns dir in the form of Set.Dir.
 func cleanDir(dir string) string {

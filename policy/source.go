@@ -12,7 +12,8 @@ type source struct {
 	path   string // from the root of the repository, clean
 	what   string // policy "x"
 	at     position
-	binary bool // a plugin, which is no text
+	binary bool   // a plugin, which is no text
+	policy string // whose alone it is; "" where every policy may use it
 }
 
 // resolve returns where in the repository the source lies that a

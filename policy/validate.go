@@ -2,16 +2,25 @@ package policy
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/polset/polset"
 )
 
-// Validate looks at the set's policies in fsys, which is rooted at the
+// Validate is Inspect for the verdict alone.
+func (s *Set) Validate(ctx context.Context, fsys fs.FS) error {
+	_, err := s.Inspect(ctx, fsys)
+	return err
+}
+
+// Inspect looks at the set's policies in fsys, which is rooted at the
 // repository and holds at least the set's directory and what Outside names.
+// It returns what a version shows of them, in the order of their declaration.
 //
 // An OPA set is compiled whole, and each query must find a rule or a package
 // in it. Of a Sentinel set, each local source must be there. Where the
@@ -22,67 +31,96 @@ import (
 //
 // ctx is looked at between files, between the stages of OPA's compiler and
 // between queries; OPA does not let go in between.
-func (s *Set) Validate(ctx context.Context, fsys fs.FS) error {
+func (s *Set) Inspect(ctx context.Context, fsys fs.FS) ([]polset.PolicySummary, error) {
 	var p problems
 	check := s.validateRego
 	if s.Kind == polset.KindSentinel {
 		check = s.validateSources
 	}
-	if err := check(ctx, fsys, &p); err != nil {
-		return err
+	sources, err := check(ctx, fsys, &p)
+	if err != nil {
+		return nil, err
 	}
-	return p.failure()
+	if err := p.failure(); err != nil {
+		return nil, err
+	}
+	summaries := s.Summaries()
+	for i, policy := range s.Policies {
+		summaries[i].Digest = s.digest(policy, sources[i])
+	}
+	return summaries, nil
 }
 
-// validateSources checks the files that a Sentinel configuration names.
-func (s *Set) validateSources(ctx context.Context, fsys fs.FS, p *problems) error {
-	checked := map[string]string{} // path → what is wrong with the file itself
+// validateSources checks the files that a Sentinel configuration names, and
+// returns the sums of what each policy is made of.
+func (s *Set) validateSources(ctx context.Context, fsys fs.FS, p *problems) ([]sum, error) {
+	type file struct {
+		problem string // with the file itself
+		content sum
+	}
+	checked := map[string]file{}
 	for _, src := range s.sources {
 		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("validate policies: %w", err)
+			return nil, fmt.Errorf("validate policies: %w", err)
 		}
-		problem, ok := checked[src.path]
+		f, ok := checked[src.path]
 		if !ok {
 			var err error
-			if problem, err = s.checkSource(fsys, src, p); err != nil {
-				return err
+			if f.problem, f.content, err = s.checkSource(fsys, src, p); err != nil {
+				return nil, err
 			}
-			checked[src.path] = problem
+			checked[src.path] = f
 		}
-		if problem != "" {
-			p.addf(s.Config, src.at, "the source of %s, %s, %s", src.what, src.path, problem)
+		if f.problem != "" {
+			p.addf(s.Config, src.at, "the source of %s, %s, %s", src.what, src.path, f.problem)
 		}
 	}
-	return nil
+	own := map[string]sum{}
+	parts := slices.Clone(s.shared)
+	for _, src := range s.sources {
+		content := checked[src.path].content
+		if src.policy != "" {
+			own[src.policy] = content
+			continue
+		}
+		parts = append(parts, sumOf(src.what, string(content[:])))
+	}
+	shared := sumOfAll(parts)
+	sums := make([]sum, len(s.Policies))
+	for i, policy := range s.Policies {
+		content := own[policy.Name]
+		sums[i] = sumOf(string(content[:]), string(shared[:]))
+	}
+	return sums, nil
 }
 
-// checkSource returns what is wrong with the file that src names; what is
-// wrong inside it is added to p.
-func (s *Set) checkSource(fsys fs.FS, src source, p *problems) (problem string, err error) {
+// checkSource returns the sum of the file that src names, or what is wrong
+// with it; what is wrong inside it is added to p.
+func (s *Set) checkSource(fsys fs.FS, src source, p *problems) (problem string, content sum, err error) {
 	at, info, err := lookup(fsys, src.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "does not exist", nil
+		return "does not exist", sum{}, nil
 	case errors.Is(err, errEscapes), errors.Is(err, errLoop):
-		return err.Error(), nil
+		return err.Error(), sum{}, nil
 	case err != nil:
-		return "", fmt.Errorf("look for %s: %w", src.path, err)
+		return "", sum{}, fmt.Errorf("look for %s: %w", src.path, err)
 	case info.IsDir():
-		return "is a directory; name a file", nil
+		return "is a directory; name a file", sum{}, nil
 	case !info.Mode().IsRegular():
-		return "is not a regular file", nil
+		return "is not a regular file", sum{}, nil
 	}
-	content, err := read(fsys, at, src.path, "a policy or module", s.limits.FileBytes)
+	text, err := read(fsys, at, src.path, "a policy or module", s.limits.FileBytes)
 	if err != nil {
-		return "", err
+		return "", sum{}, err
 	}
 	if !src.binary {
-		if i := invalidUTF8(content); i >= 0 {
-			at := positionAt(content, i)
+		if i := invalidUTF8(text); i >= 0 {
+			at := positionAt(text, i)
 			p.addf(src.path, at, "this is not UTF-8, which Sentinel files must be")
 		}
 	}
-	return "", nil
+	return "", sha256.Sum256(text), nil
 }
 
 // invalidUTF8 returns the offset of the first byte that is not UTF-8, -1
