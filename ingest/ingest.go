@@ -6,6 +6,10 @@
 // crash leaves at worst an unused object. Every move carries its lease, so a
 // worker that slept through its lease can write nothing. And whatever a crash
 // leaves unfinished is found again from the rows alone.
+//
+// A Worker does so for what is known of. A Reconciler looks from time to time
+// for what is not, and a Trier takes the commits of pull requests through the
+// same stages to say what they would change, storing nothing.
 package ingest
 
 import (
@@ -58,9 +62,15 @@ type Branches interface {
 
 // Source reaches git.
 type Source interface {
+	Commits
 	// Head looks where a branch stands; "" is the default branch.
 	Head(ctx context.Context, remote polset.Remote, branch string) (polset.Head, error)
-	// Open fetches a commit; branch is a hint for servers that serve branches only.
+}
+
+// Commits opens commits.
+type Commits interface {
+	// Open fetches a commit. branch, or the full name of another ref, is a
+	// hint for servers that give out only what their refs point at.
 	Open(ctx context.Context, remote polset.Remote, commit, branch string) (Snapshot, error)
 }
 
@@ -103,6 +113,10 @@ type Config struct {
 	MaxAttempts int
 	// MaxCrashes bounds the attempts that end without a word (default 25).
 	MaxCrashes int
+	// MaxAbandoned bounds the parsers that go on beyond their deadline while the
+	// worker turns to other commits (default 4). One more keeps the place of its
+	// commit until one of them ends.
+	MaxAbandoned int
 	// RetryBase is the first wait between attempts; it doubles each time
 	// (default 2 s, so that six attempts span a minute).
 	RetryBase time.Duration
@@ -117,8 +131,10 @@ type Config struct {
 // A Worker works on commits. It is safe for use by many goroutines.
 type Worker struct {
 	Config
-	outcomes *prometheus.CounterVec
-	stages   *prometheus.HistogramVec
+	stages
+	retries
+	outcomes  *prometheus.CounterVec
+	abandoned chan struct{} // holds a value for each parser beyond its deadline
 }
 
 // New returns a worker.
@@ -126,44 +142,60 @@ func New(c Config) (*Worker, error) {
 	if c.Ledger == nil || c.Versions == nil || c.Branches == nil || c.Source == nil || c.Objects == nil {
 		return nil, fmt.Errorf("ingest: Ledger, Versions, Branches, Source and Objects are required")
 	}
-	def := func(d *time.Duration, v time.Duration) {
-		if *d == 0 {
-			*d = v
-		}
-	}
-	def(&c.Lease, 30*time.Second)
-	def(&c.RetryBase, 2*time.Second)
-	def(&c.HeadTimeout, 30*time.Second)
-	def(&c.FetchTimeout, 2*time.Minute)
-	def(&c.ValidateTimeout, time.Minute)
-	def(&c.StoreTimeout, 2*time.Minute)
-	if c.MaxAttempts == 0 {
-		c.MaxAttempts = 6
-	}
-	if c.MaxCrashes == 0 {
-		c.MaxCrashes = 25
-	}
+	orDefault(&c.Lease, 30*time.Second)
+	orDefault(&c.RetryBase, 2*time.Second)
+	orDefault(&c.HeadTimeout, 30*time.Second)
+	orDefault(&c.FetchTimeout, 2*time.Minute)
+	orDefault(&c.ValidateTimeout, time.Minute)
+	orDefault(&c.StoreTimeout, 2*time.Minute)
+	orDefault(&c.MaxAttempts, 6)
+	orDefault(&c.MaxCrashes, 25)
+	orDefault(&c.MaxAbandoned, 4)
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
 	}
 	w := &Worker{
 		Config: c,
+		stages: stages{
+			source: c.Source, fetchLimit: c.FetchTimeout, validateLimit: c.ValidateTimeout,
+			seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+				Name:    "polset_ingest_stage_seconds",
+				Help:    "Duration of the stages of an ingestion.",
+				Buckets: stageBuckets(),
+			}, []string{"stage"}),
+		},
+		retries:   retries{most: c.MaxAttempts, base: c.RetryBase},
+		abandoned: make(chan struct{}, c.MaxAbandoned),
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "polset_ingestions_total",
 			Help: "Ingestions by outcome; class is the error class of failed ones.",
 		}, []string{"outcome", "class"}),
-		stages: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "polset_ingest_stage_seconds",
-			Help:    "Duration of the stages of an ingestion.",
-			Buckets: prometheus.ExponentialBuckets(0.001, 4, 9),
-		}, []string{"stage"}),
 	}
-	if c.Registerer != nil {
-		for _, m := range []prometheus.Collector{w.outcomes, w.stages} {
-			if err := c.Registerer.Register(m); err != nil {
-				return nil, fmt.Errorf("register ingest metrics: %w", err)
-			}
-		}
+	if err := register(c.Registerer, w.outcomes, w.seconds); err != nil {
+		return nil, err
 	}
 	return w, nil
+}
+
+func stageBuckets() []float64 { return prometheus.ExponentialBuckets(0.001, 4, 9) }
+
+// orDefault gives a setting that was left open its default.
+func orDefault[T comparable](setting *T, value T) {
+	var open T
+	if *setting == open {
+		*setting = value
+	}
+}
+
+// register registers metrics, where there is somebody to register them with.
+func register(with prometheus.Registerer, metrics ...prometheus.Collector) error {
+	if with == nil {
+		return nil
+	}
+	for _, m := range metrics {
+		if err := with.Register(m); err != nil {
+			return fmt.Errorf("register ingest metrics: %w", err)
+		}
+	}
+	return nil
 }

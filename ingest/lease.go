@@ -11,47 +11,53 @@ import (
 	"github.com/polset/polset"
 )
 
-// A task is a claim that is being worked on. Its context ends when its own
-// lease is lost: work beyond that point could not be written anyway.
-type task struct {
-	polset.Claim
+// A hold is a lease while its holder works. Its context ends when the lease is
+// lost: work beyond that point could not be written anyway.
+type hold struct {
 	ctx  context.Context
 	done func() // the lease needs no renewal any more
 }
 
-// A keeper renews the leases of a batch, each for as long as its task lasts:
-// one that was released may be claimed again while others are still worked on.
+// A keeper renews leases, each for as long as its holder works: one that was
+// released may be claimed again while others are still worked on.
 type keeper struct {
-	worker *Worker
-	cancel context.CancelCauseFunc // of the batch
+	renewal
+	cancel context.CancelCauseFunc // of all
 
 	mu   sync.Mutex
 	held map[polset.Lease]context.CancelCauseFunc
 }
 
-// keep returns the tasks of a batch, in its order, and renews their leases
-// until stop is called. The batch's context ends when no lease is left.
-func (w *Worker) keep(ctx context.Context, claims []polset.Claim) (batch context.Context, tasks []task, stop func()) {
-	batch, cancel := context.WithCancelCause(ctx)
-	k := &keeper{worker: w, cancel: cancel, held: map[polset.Lease]context.CancelCauseFunc{}}
-	for _, c := range claims {
-		own, cancel := context.WithCancelCause(batch)
-		k.held[c.Lease] = cancel
-		tasks = append(tasks, task{Claim: c, ctx: own, done: func() { k.drop(c.Lease) }})
+// A renewal is how leases are renewed.
+type renewal struct {
+	rows   func(ctx context.Context, leases []polset.Lease, ttl time.Duration) error
+	ttl    time.Duration
+	logger *zap.Logger
+}
+
+// keep holds leases, in their order, and renews them until stop is called.
+// The context of all ends when none is left.
+func (r renewal) keep(ctx context.Context, leases []polset.Lease) (all context.Context, holds []hold, stop func()) {
+	all, cancel := context.WithCancelCause(ctx)
+	k := &keeper{renewal: r, cancel: cancel, held: map[polset.Lease]context.CancelCauseFunc{}}
+	for _, l := range leases {
+		own, cancel := context.WithCancelCause(all)
+		k.held[l] = cancel
+		holds = append(holds, hold{ctx: own, done: func() { k.drop(l) }})
 	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		k.renew(batch)
+		k.renew(all)
 	}()
-	return batch, tasks, func() {
+	return all, holds, func() {
 		cancel(nil)
 		<-ended
 	}
 }
 
 func (k *keeper) renew(ctx context.Context) {
-	every := k.worker.Lease / 3
+	every := k.ttl / 3
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	renewed := time.Now()
@@ -61,7 +67,7 @@ func (k *keeper) renew(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if time.Since(renewed) >= k.worker.Lease {
+		if time.Since(renewed) >= k.ttl {
 			k.cancel(polset.ErrFenced) // nobody may rely on leases that ran out
 			return
 		}
@@ -71,11 +77,11 @@ func (k *keeper) renew(ctx context.Context) {
 			renewed = asked
 			continue
 		}
-		k.worker.Logger.Warn("renew leases", zap.Error(err))
+		k.logger.Warn("renew leases", zap.Error(err))
 	}
 }
 
-// renewAll renews what is held, and ends the tasks whose lease is lost.
+// renewAll renews what is held, and ends the work whose lease is lost.
 func (k *keeper) renewAll(ctx context.Context, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -83,13 +89,13 @@ func (k *keeper) renewAll(ctx context.Context, limit time.Duration) error {
 	if len(leases) == 0 {
 		return nil
 	}
-	err := k.worker.Ledger.Renew(ctx, leases, k.worker.Lease)
+	err := k.rows(ctx, leases, k.ttl)
 	if !errors.Is(err, polset.ErrFenced) {
 		return err
 	}
 	// One of them at least: each for itself.
 	for _, l := range leases {
-		err := k.worker.Ledger.Renew(ctx, []polset.Lease{l}, k.worker.Lease)
+		err := k.rows(ctx, []polset.Lease{l}, k.ttl)
 		if errors.Is(err, polset.ErrFenced) {
 			k.lose(l)
 			continue
@@ -111,14 +117,14 @@ func (k *keeper) leases() []polset.Lease {
 	return list
 }
 
-// drop forgets a lease whose task is over.
+// drop forgets a lease whose work is over.
 func (k *keeper) drop(l polset.Lease) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.held, l)
 }
 
-// lose ends the task of a lost lease; with the last one, the batch.
+// lose ends the work of a lost lease; with the last one, all of it.
 func (k *keeper) lose(l polset.Lease) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

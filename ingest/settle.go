@@ -4,17 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
-	"runtime/debug"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/polset/polset"
 )
-
-// maxWait bounds a wait that the other side asks for.
-const maxWait = time.Hour
 
 // rowTimeout bounds the last word on an ingestion once its context is over.
 const rowTimeout = 10 * time.Second
@@ -48,7 +43,7 @@ func (w *Worker) settleSince(now time.Time, t task, content polset.Content, err 
 	f := polset.FailureOf(err)
 	log := w.Logger.With(w.facts(t)...).With(zap.String("class", string(f.Class)), zap.Error(err))
 
-	rows, cancel := lastWord(t)
+	rows, cancel := lastWord(t.ctx)
 	defer cancel()
 	var moved error
 	switch {
@@ -56,7 +51,7 @@ func (w *Worker) settleSince(now time.Time, t task, content polset.Content, err 
 		log.Info("ingestion interrupted")
 		moved = w.Ledger.Release(rows, t.Lease, 0, "")
 	case f.Retry && t.Ingestion.Failures+1 < w.attempts(f):
-		after := w.backoff(t.Ingestion, f.RetryAfter)
+		after := w.wait(t.Ingestion.Failures, t.Ingestion.RepositoryID+t.Ingestion.Commit, f.RetryAfter)
 		log.Info("ingestion to be tried again", zap.Duration("after", after))
 		moved = w.Ledger.Release(rows, t.Lease, max(0, after-time.Since(now)), fmt.Sprintf("%s: %s", f.Class, f.Message))
 	default:
@@ -75,17 +70,17 @@ func (w *Worker) settleSince(now time.Time, t task, content polset.Content, err 
 	return nil
 }
 
-// lastWord is a context for the rows, which must hear of a task's end even
-// though the server is stopping.
-func lastWord(t task) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(t.ctx), rowTimeout)
+// lastWord is a context for the rows, which must hear how work under ctx ended
+// even though the server is stopping.
+func lastWord(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), rowTimeout)
 }
 
 // abandon gives tasks back that were not begun.
 func (w *Worker) abandon(tasks []task) error {
 	var failed error
 	for _, t := range tasks {
-		rows, cancel := lastWord(t)
+		rows, cancel := lastWord(t.ctx)
 		if err := w.Ledger.Release(rows, t.Lease, 0, ""); err != nil && !errors.Is(err, polset.ErrFenced) {
 			failed = errors.Join(failed, fmt.Errorf("release ingestion %s: %w", t.Lease.IngestionID, err))
 		}
@@ -93,27 +88,6 @@ func (w *Worker) abandon(tasks []task) error {
 		t.done()
 	}
 	return failed
-}
-
-// attempts is how often a failure is met. A server that hangs holds a worker
-// each time, and one that sends nonsense rarely thinks better of it: they get
-// half.
-func (w *Worker) attempts(f *polset.Failure) int {
-	if f.Hung || f.Class == polset.ClassGitCorrupt {
-		return max(1, w.MaxAttempts/2)
-	}
-	return w.MaxAttempts
-}
-
-// backoff doubles the wait with each failure, and honours a longer wait that
-// was asked for. It is spread by a tenth, by commit: those of one outage do
-// not come back as one, but the policy sets of one commit do.
-func (w *Worker) backoff(i polset.Ingestion, asked time.Duration) time.Duration {
-	d := min(w.RetryBase<<min(i.Failures, 12), maxWait)
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(i.RepositoryID + i.Commit)) // a hash does not fail
-	d += time.Duration(float64(d) / 10 * float64(h.Sum32()) / (1 << 32))
-	return max(d, min(asked, maxWait))
 }
 
 // facts are the log fields that identify a task.
@@ -125,14 +99,5 @@ func (w *Worker) facts(t task) []zap.Field {
 		zap.String("commit", t.Ingestion.Commit),
 		zap.String("delivery", t.Ingestion.DeliveryGUID),
 		zap.Int("attempt", t.Ingestion.Attempts),
-	}
-}
-
-// panicked is the failure that a panic becomes.
-func panicked(p any) error {
-	return &polset.Failure{
-		Class: polset.ClassInternal, Retry: true,
-		Message: "polset failed on this commit; its log says where.",
-		Err:     fmt.Errorf("panic: %v\n%s", p, debug.Stack()),
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -24,14 +23,34 @@ func (w *Worker) Work(ctx context.Context, repositoryID, commit string) error {
 	}
 	w.Logger.Debug("commit claimed", zap.String("repo", batch.Repository.Identifier),
 		zap.String("commit", commit), zap.Int("ingestions", len(batch.Claims)))
-	leased, tasks, stop := w.keep(ctx, batch.Claims)
+	leased, tasks, stop := w.lease(ctx, batch.Claims)
 	defer stop()
 
 	var failed error
 	for _, g := range groups(batch, tasks) {
+		g.stopped = ctx.Done()
 		failed = errors.Join(failed, w.workGroup(leased, g))
 	}
 	return failed
+}
+
+// A task is a claim that is being worked on.
+type task struct {
+	polset.Claim
+	hold
+}
+
+// lease keeps the leases of claims until stop is called.
+func (w *Worker) lease(ctx context.Context, claims []polset.Claim) (leased context.Context, tasks []task, stop func()) {
+	leases := make([]polset.Lease, len(claims))
+	for i, c := range claims {
+		leases[i] = c.Lease
+	}
+	leased, holds, stop := renewal{rows: w.Ledger.Renew, ttl: w.Lease, logger: w.Logger}.keep(ctx, leases)
+	for i, c := range claims {
+		tasks = append(tasks, task{c, holds[i]})
+	}
+	return leased, tasks, stop
 }
 
 // A group is the part of a batch that one fetch can serve: one credential,
@@ -39,26 +58,29 @@ func (w *Worker) Work(ctx context.Context, repositoryID, commit string) error {
 type group struct {
 	repository polset.Repository
 	remote     polset.Remote
+	credential string
 	connected  bool
 	branch     string
 	look       int64
 	head       polset.Head // as it was seen last
 	lookedBack bool        // whether it was seen twice
 	tasks      []task
+	stopped    <-chan struct{} // the server
 }
 
-// groups splits a batch by connection and branch, keeping the order.
+// groups splits a batch by credential and branch, keeping the order.
 func groups(b polset.Batch, tasks []task) []*group {
-	type key struct{ token, branch string }
+	type key struct{ credential, branch string }
 	var list []*group
 	index := map[key]*group{}
 	for _, t := range tasks {
-		k := key{t.Ingestion.TokenID, t.Ingestion.Branch}
+		k := key{t.Ingestion.Credential(), t.Ingestion.Branch}
 		g, ok := index[k]
 		if !ok {
-			remote, connected := b.Remotes[k.token]
+			remote, connected := b.Remotes[k.credential]
 			g = &group{
-				repository: b.Repository, remote: remote, connected: connected && k.token != "",
+				repository: b.Repository, remote: remote,
+				credential: k.credential, connected: connected && k.credential != "",
 				branch: k.branch, look: b.Look,
 			}
 			index[k] = g
@@ -80,8 +102,7 @@ func (w *Worker) workGroup(ctx context.Context, g *group) (err error) {
 		return err
 	}
 	if !g.connected {
-		return w.settleAll(g.tasks, polset.Fail(polset.ClassAuth,
-			"The connection of this policy set was deleted; set oauth-token-id of its vcs-repo to another one."))
+		return w.settleAll(g.tasks, disconnected(g.tasks[0].Ingestion.InstallationID))
 	}
 
 	if g.head, err = w.observe(ctx, g); err != nil {
@@ -89,13 +110,13 @@ func (w *Worker) workGroup(ctx context.Context, g *group) (err error) {
 	}
 	commit := g.tasks[0].Ingestion.Commit
 	if commit == "" {
-		if err := w.resolve(g); err != nil || len(g.tasks) == 0 {
+		if err := w.resolveHead(g); err != nil || len(g.tasks) == 0 {
 			return err
 		}
 		commit = g.head.Commit
 	}
 
-	snapshot, err := w.open(ctx, g, commit)
+	snapshot, err := w.open(ctx, g.remote, commit, g.head.Branch)
 	if err != nil {
 		return w.settleAll(g.tasks, err)
 	}
@@ -119,6 +140,18 @@ func (w *Worker) workGroup(ctx context.Context, g *group) (err error) {
 	return nil
 }
 
+// disconnected is the failure of what has nothing to read with; the id is that
+// of the installation it was to read with, "" where that was a connection.
+func disconnected(installationID string) error {
+	if installationID != "" {
+		return polset.Fail(polset.ClassAuth,
+			"The GitHub App installation of this policy set was removed, or its organization may not use it any more; "+
+				"set github-app-installation-id of its vcs-repo to another one, or let the organization use it again.")
+	}
+	return polset.Fail(polset.ClassAuth,
+		"The connection of this policy set was deleted; set oauth-token-id or github-app-installation-id of its vcs-repo to another one.")
+}
+
 // dropCrashing ends what took its worker with it too often.
 func (w *Worker) dropCrashing(g *group) error {
 	tasks := g.tasks
@@ -129,13 +162,18 @@ func (w *Worker) dropCrashing(g *group) error {
 			g.tasks = append(g.tasks, t)
 			continue
 		}
-		err := w.settle(t, polset.Content{}, polset.Fail(polset.ClassInternal,
-			"polset gave up after %d attempts that ended without a word, as a crash does.", silent))
+		err := w.settle(t, polset.Content{}, gaveUp(silent))
 		if err != nil {
 			return errors.Join(err, w.abandon(g.tasks), w.abandon(tasks[i+1:]))
 		}
 	}
 	return nil
+}
+
+// gaveUp is the failure of what ended so many attempts without a word.
+func gaveUp(silent int) error {
+	return polset.Fail(polset.ClassInternal,
+		"polset gave up after %d attempts that ended without a word, as a crash does.", silent)
 }
 
 // observe looks where the branch stands and records it.
@@ -148,7 +186,7 @@ func (w *Worker) observe(ctx context.Context, g *group) (polset.Head, error) {
 		return head, deadline(ctx, look, err, "look at the branch", w.HeadTimeout)
 	}
 	err = w.Branches.Observe(ctx, polset.Observation{
-		RepositoryID: g.repository.ID, Branch: g.branch, Head: head, Look: g.look,
+		RepositoryID: g.repository.ID, Branch: g.branch, Head: head, Credential: g.credential, Look: g.look,
 	})
 	if err != nil {
 		return head, fmt.Errorf("record the head of %s: %w", g.remote.Identifier, err)
@@ -172,9 +210,9 @@ func (w *Worker) lookAgain(ctx context.Context, g *group, commit string) {
 	g.head = head
 }
 
-// resolve gives the head's commit to the tasks that began without one. What
+// resolveHead gives the head's commit to the tasks that began without one. What
 // it could not resolve is settled and gone from the group.
-func (w *Worker) resolve(g *group) error {
+func (w *Worker) resolveHead(g *group) error {
 	if g.head.Commit == "" {
 		return w.settleAll(g.tasks, polset.Fail(polset.ClassCommitNotFound,
 			"The repository %s has no branch %q; create it, or change the branch of the policy set.", g.remote.Identifier, g.head.Branch))
@@ -192,32 +230,4 @@ func (w *Worker) resolve(g *group) error {
 		g.tasks = append(g.tasks, t)
 	}
 	return nil
-}
-
-func (w *Worker) open(ctx context.Context, g *group, commit string) (Snapshot, error) {
-	defer w.timed("open")()
-	fetch, cancel := context.WithTimeout(ctx, w.FetchTimeout)
-	defer cancel()
-	s, err := w.Source.Open(fetch, g.remote, commit, g.head.Branch)
-	if err != nil {
-		return nil, deadline(ctx, fetch, err, "fetch the commit", w.FetchTimeout)
-	}
-	return s, nil
-}
-
-// deadline turns the end of a stage's own deadline into a failure that says so.
-func deadline(parent, stage context.Context, err error, doing string, limit time.Duration) error {
-	if parent.Err() == nil && errors.Is(stage.Err(), context.DeadlineExceeded) && polset.FailureOf(err).Class == polset.ClassInternal {
-		return &polset.Failure{
-			Class: polset.ClassTimeout, Retry: true, Hung: true, Err: err,
-			Message: fmt.Sprintf("It took longer than %s to %s.", limit, doing),
-		}
-	}
-	return err
-}
-
-// timed starts the clock of a stage; the function that it returns stops it.
-func (w *Worker) timed(stage string) func() {
-	start := time.Now()
-	return func() { w.stages.WithLabelValues(stage).Observe(time.Since(start).Seconds()) }
 }

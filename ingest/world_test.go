@@ -17,6 +17,7 @@ import (
 
 	"github.com/polset/polset"
 	"github.com/polset/polset/ingest"
+	"github.com/polset/polset/policy"
 	"github.com/polset/polset/store"
 	"github.com/polset/polset/store/object"
 )
@@ -33,6 +34,9 @@ type repository struct {
 	onOpen, onFetch                        func(context.Context) error
 	looked, opened, fetched                int
 	tokens                                 []string
+	hints                                  []string          // of Open
+	wanted                                 []polset.Content  // of Fetch
+	files                                  func(fs.FS) fs.FS // of Fetch
 }
 
 func (r *repository) Head(_ context.Context, remote polset.Remote, branch string) (polset.Head, error) {
@@ -49,8 +53,21 @@ func (r *repository) Head(_ context.Context, remote polset.Remote, branch string
 	return polset.Head{Branch: branch, Commit: r.head}, r.headErr
 }
 
-func (r *repository) Open(ctx context.Context, _ polset.Remote, commit, _ string) (ingest.Snapshot, error) {
+// Heads shows the same head for every branch.
+func (r *repository) Heads(ctx context.Context, remote polset.Remote, branches []string) ([]polset.Head, error) {
+	heads := make([]polset.Head, len(branches))
+	for i, b := range branches {
+		var err error
+		if heads[i], err = r.Head(ctx, remote, b); err != nil {
+			return nil, err
+		}
+	}
+	return heads, nil
+}
+
+func (r *repository) Open(ctx context.Context, _ polset.Remote, commit, hint string) (ingest.Snapshot, error) {
 	r.mu.Lock()
+	r.hints = append(r.hints, hint)
 	on, err := r.onOpen, r.openErr
 	r.opened++
 	files, ok := r.commits[commit]
@@ -84,6 +101,9 @@ func (s *snapshot) Resolve(_ context.Context, want polset.Content) (polset.Conte
 		}
 	}
 	want.Tree = b.String()
+	if want.Submodules {
+		want.Gitmodules = "blob " + s.text(".gitmodules")
+	}
 	for name := range want.Outside {
 		want.Outside[name] = ""
 		if f, ok := s.files[name]; ok {
@@ -93,8 +113,9 @@ func (s *snapshot) Resolve(_ context.Context, want polset.Content) (polset.Conte
 	return want, s.repo.resolveErr
 }
 
-func (s *snapshot) Fetch(ctx context.Context, _ polset.Content) (fs.FS, error) {
+func (s *snapshot) Fetch(ctx context.Context, content polset.Content) (fs.FS, error) {
 	s.repo.mu.Lock()
+	s.repo.wanted = append(s.repo.wanted, content)
 	s.repo.fetched++
 	on := s.repo.onFetch
 	s.repo.mu.Unlock()
@@ -103,7 +124,17 @@ func (s *snapshot) Fetch(ctx context.Context, _ polset.Content) (fs.FS, error) {
 			return nil, err
 		}
 	}
+	if s.repo.files != nil {
+		return s.repo.files(s.files), s.repo.fetchErr
+	}
 	return s.files, s.repo.fetchErr
+}
+
+func (s *snapshot) text(name string) string {
+	if f, ok := s.files[name]; ok {
+		return string(f.Data)
+	}
+	return ""
 }
 
 func (s *snapshot) Close() error { return nil }
@@ -257,3 +288,17 @@ func (w *world) until(commit string) (attempts int, i polset.Ingestion, v polset
 var errHung = &polset.Failure{Class: polset.ClassTimeout, Message: "It hung.", Retry: true, Hung: true}
 
 var errPassing = &polset.Failure{Class: polset.ClassTimeout, Message: "It took too long.", Retry: true, Err: errors.New("cause")}
+
+// summaries is what a commit's policies in p are.
+func summaries(t *testing.T, files fstest.MapFS) []polset.PolicySummary {
+	t.Helper()
+	set, err := policy.Read(files, "p", polset.KindOPA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := set.Inspect(t.Context(), files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
