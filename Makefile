@@ -33,12 +33,20 @@ test: test-deps ## Run all tests on real parts, under the race detector.
 	$(SERVICES) -- go test -race -timeout 20m ./...
 
 .PHONY: test-deps
-test-deps: postgres $(GOBIN)/versitygw ## Install what the tests need: PostgreSQL and an S3 server.
+test-deps: programs $(GOBIN)/versitygw github-description ## Install what the tests need: PostgreSQL, Chromium, an S3 server and GitHub's description.
 
-.PHONY: postgres
-postgres:
-	@if ! command -v git >/dev/null || ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && ! command -v initdb >/dev/null; then \
-		$(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends git postgresql; \
+.PHONY: github-description
+github-description: ## Fetch GitHub's description of its API and example payloads (30 MB, once).
+	@go run ./internal/polsettest/hub/fetch -into testdata/github
+
+.PHONY: programs
+programs:
+	@missing=; \
+	command -v git >/dev/null || missing="$$missing git"; \
+	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing="$$missing postgresql"; \
+	if [ -n "$$missing" ]; then \
+		$(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
 	fi
 
 $(GOBIN)/versitygw:

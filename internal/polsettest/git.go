@@ -10,7 +10,6 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/cgi"
 	"os"
@@ -19,7 +18,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 // Git serves bare repositories over smart HTTP (protocol versions 0 and 2)
@@ -32,8 +30,7 @@ import (
 type Git struct {
 	dir     string
 	fatal   func(error)
-	server  *http.Server
-	url     string
+	server  *Server
 	backend string // the http-backend program
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -42,8 +39,11 @@ type Git struct {
 
 	mu        sync.Mutex
 	repos     map[string]*Repo // by lower-case owner/name
+	created   int64            // repositories, ever
 	requests  []*Request
 	intercept Fault
+	gate      Gate
+	others    http.Handler
 }
 
 // NewGit starts a git server that lives as long as the test.
@@ -83,25 +83,20 @@ func StartGit(dir string) (*Git, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the repositories' directory: %w", err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("listen for git: %w", err)
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	g := &Git{
 		dir:     dir,
 		fatal:   func(err error) { panic(err) },
-		url:     "http://" + listener.Addr().String(),
 		backend: backend,
 		ctx:     ctx,
 		cancel:  cancel,
 		repos:   map[string]*Repo{},
 	}
-	g.server = &http.Server{
-		Handler:           http.HandlerFunc(g.serve),
-		ReadHeaderTimeout: time.Minute,
+	g.server, err = StartServer(http.HandlerFunc(g.serve))
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("serve git: %w", err)
 	}
-	go func() { _ = g.server.Serve(listener) }() // ends with ErrServerClosed
 	return g, nil
 }
 
@@ -119,7 +114,10 @@ func (g *Git) Close() error {
 
 // URL is the server's address without a trailing slash, such as
 // http://127.0.0.1:4711: what https://github.com is to a user of GitHub.
-func (g *Git) URL() string { return g.url }
+func (g *Git) URL() string { return g.server.URL() }
+
+// Server is what listens, to pause it.
+func (g *Git) Server() *Server { return g.server }
 
 // GitEnv is an environment for running git that no configuration of the
 // machine or of the user can reach, with a fixed author, committer and date,
@@ -160,11 +158,15 @@ func (g *Git) serve(w http.ResponseWriter, r *http.Request) {
 	defer context.AfterFunc(g.ctx, cancel)()
 	r = r.WithContext(ctx)
 
+	g.mu.Lock()
+	fault, others := g.intercept, g.others
+	g.mu.Unlock()
+	if others != nil && !isGit(r.URL.Path) {
+		others.ServeHTTP(w, r)
+		return
+	}
 	recorder := g.record(w, r)
 	defer recorder.end()
-	g.mu.Lock()
-	fault := g.intercept
-	g.mu.Unlock()
 	next := http.HandlerFunc(g.serveRepository)
 	if fault != nil && fault(recorder, r, next) {
 		return
@@ -174,7 +176,13 @@ func (g *Git) serve(w http.ResponseWriter, r *http.Request) {
 
 func (g *Git) serveRepository(w http.ResponseWriter, r *http.Request) {
 	repo, service := g.find(r.URL.Path)
-	if !authorize(w, r, repo) {
+	g.mu.Lock()
+	gate := g.gate
+	g.mu.Unlock()
+	if gate == nil {
+		gate = authorize
+	}
+	if !gate(w, r, repo) {
 		return
 	}
 	if service == "/git-receive-pack" && r.Method == http.MethodPost {

@@ -51,11 +51,11 @@ func (r *Repo) Push(ref, before, after string) Push {
 
 func (r *Repo) push(ref, before, after string) (Push, error) {
 	p := Push{
-		Repository: r.Identifier, RepositoryID: r.ID, URL: r.git.url,
-		DefaultBranch: r.defaultBranch, Ref: fullRef(ref), Before: before, After: after,
+		Repository: r.Identifier, RepositoryID: r.ID, URL: r.git.URL(),
+		Ref: fullRef(ref), Before: before, After: after,
 	}
 	r.mu.Lock()
-	p.Private = r.token != ""
+	p.Private, p.DefaultBranch = r.token != "", r.defaultBranch
 	r.mu.Unlock()
 	if after == "" {
 		return p, nil

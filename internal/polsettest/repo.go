@@ -18,17 +18,17 @@ type Repo struct {
 	Identifier string // owner/name
 	ID         int64  // as GitHub's numeric repository id
 
-	git           *Git
-	dir           string
-	defaultBranch string
-	config        []string // key, value, key, value …
-	v0            bool
+	git    *Git
+	dir    string
+	config []string // key, value, key, value …
+	v0     bool
 
-	moving sync.Mutex // one commit or push at a time, so that each sees its own refs move
-	mu     sync.Mutex
-	token  string
-	hidden bool
-	onPush func(Push)
+	moving        sync.Mutex // one commit or push at a time, so that each sees its own refs move
+	mu            sync.Mutex
+	defaultBranch string
+	token         string
+	hidden        bool
+	onPush        func(Push)
 }
 
 // A RepoOption is an argument of Create.
@@ -110,7 +110,8 @@ func (g *Git) Create(identifier string, options ...RepoOption) *Repo {
 		g.fatal(fmt.Errorf("create repository: %s exists", identifier))
 		return nil
 	}
-	r.ID = 1_296_269 + int64(len(g.repos))
+	r.ID = 1_296_269 + g.created
+	g.created++
 	g.repos[key] = r
 	return r
 }
@@ -149,7 +150,7 @@ func (g *Git) Repo(identifier string) *Repo {
 }
 
 // URL is where the repository can be cloned from, with .git.
-func (r *Repo) URL() string { return r.git.url + "/" + r.Identifier + ".git" }
+func (r *Repo) URL() string { return r.git.URL() + "/" + r.Identifier + ".git" }
 
 // Dir is the bare repository on disk.
 func (r *Repo) Dir() string { return r.dir }
