@@ -45,9 +45,10 @@ type Organizations interface {
 // ConnectionReader finds connections.
 type ConnectionReader interface {
 	Connection(ctx context.Context, by polset.Principal, id string) (polset.Connection, error)
-	ConnectionByToken(ctx context.Context, by polset.Principal, tokenID string) (polset.Connection, error)
-	// Remote returns the repository as the connection reaches it, credential included.
-	Remote(ctx context.Context, by polset.Principal, tokenID, identifier string) (polset.Remote, error)
+	// Remote returns the repository as a credential reaches it: the token of a
+	// connection (ot-…), or an installation (ghain-…) that the principal's
+	// organization may use.
+	Remote(ctx context.Context, by polset.Principal, credential, identifier string) (polset.Remote, error)
 }
 
 // ConnectionWriter makes and removes connections.
@@ -61,6 +62,42 @@ type ConnectionWriter interface {
 type Connections interface {
 	ConnectionReader
 	ConnectionWriter
+}
+
+// InstallationReader finds installations of the GitHub App: for an
+// organization those that are bound to it and still exist, for a site admin all.
+type InstallationReader interface {
+	Installation(ctx context.Context, by polset.Principal, id string) (polset.Installation, error)
+	// Installations returns a page in a stable order, and the count of all
+	// that the filter lets through. Deleted ones are left out.
+	Installations(ctx context.Context, by polset.Principal, filter polset.InstallationFilter, page polset.Page) ([]polset.Installation, int, error)
+}
+
+// InstallationBinder says which organizations may use an installation. Only a
+// site admin does so.
+type InstallationBinder interface {
+	// BindInstallation succeeds where the organization may use it already.
+	BindInstallation(ctx context.Context, by polset.Principal, id, organization string) error
+	// UnbindInstallation leaves the policy sets that use it, degraded.
+	UnbindInstallation(ctx context.Context, by polset.Principal, id, organization string) error
+}
+
+// Installations is what the installation endpoints need.
+type Installations interface {
+	InstallationReader
+	InstallationBinder
+}
+
+// Apps knows the GitHub App.
+type Apps interface {
+	// App answers polset.ErrNotFound while there is none.
+	App(ctx context.Context) (polset.App, error)
+}
+
+// SetupLinks makes links that allow one thing, once.
+type SetupLinks interface {
+	// CreateSetupLink returns the link, and its token, which is nowhere else.
+	CreateSetupLink(ctx context.Context, by polset.Principal, purpose polset.SetupPurpose, organization string, ttl time.Duration) (polset.SetupLink, polset.Secret, error)
 }
 
 // PolicySetReader finds policy sets.
@@ -82,6 +119,18 @@ type PolicySetWriter interface {
 type PolicySets interface {
 	PolicySetReader
 	PolicySetWriter
+}
+
+// Actions is what may be asked of a policy set besides a change. Both answer
+// polset.ErrConflict for a set that follows nothing.
+type Actions interface {
+	// Ingest makes an ingestion of a commit; "" is the head of the branch.
+	// That the branch holds the commit is for the caller to know.
+	Ingest(ctx context.Context, by polset.Principal, policySetID, commit string) (polset.Ingestion, error)
+	// RotateHookSecret returns the policy set with the new secret of the
+	// repository's own hook. It answers polset.ErrConflict for a set that has
+	// no such hook.
+	RotateHookSecret(ctx context.Context, by polset.Principal, policySetID string) (polset.PolicySet, error)
 }
 
 // VersionReader finds versions.
@@ -129,6 +178,14 @@ type Heads interface {
 	Head(ctx context.Context, remote polset.Remote, branch string) (polset.Head, error)
 }
 
+// Repositories asks GitHub's REST API.
+type Repositories interface {
+	Repository(ctx context.Context, remote polset.Remote) (polset.RepositoryFacts, error)
+	// Reachable says whether a commit is in the history of a branch, which is
+	// named by its short name.
+	Reachable(ctx context.Context, remote polset.Remote, commit, branch string) (bool, error)
+}
+
 // Objects holds the archives.
 type Objects interface {
 	// Open returns the object's bytes and their number.
@@ -146,11 +203,16 @@ type RateLimiter interface {
 type Config struct {
 	Organizations Organizations
 	Connections   Connections
+	Installations Installations
+	Apps          Apps
+	SetupLinks    SetupLinks
 	PolicySets    PolicySets
+	Actions       Actions
 	Versions      Versions
 	Tokens        Tokens
 	Audit         Audit
 	Heads         Heads
+	Repositories  Repositories
 	Objects       Objects
 
 	// PublicURL is how clients reach this server, such as
@@ -166,8 +228,9 @@ type Config struct {
 	// GitHubAPIURL is the API of the operator's GitHub, where it may be plain
 	// http. Empty: only addresses below GitHubURL may.
 	GitHubAPIURL string
-	// HeadTimeout bounds the look at a branch when a policy set begins to
-	// follow it. Zero: 10 seconds.
+	// HeadTimeout bounds the look at a branch and its repository when a policy
+	// set begins to follow it, and when a commit of it is asked for. Zero: 10
+	// seconds.
 	HeadTimeout time.Duration
 	// RateLimiter limits requests of authenticated principals. Nil: no limit.
 	RateLimiter RateLimiter
@@ -198,11 +261,16 @@ func New(cfg Config) (*API, error) {
 	}{
 		{"Organizations", cfg.Organizations == nil},
 		{"Connections", cfg.Connections == nil},
+		{"Installations", cfg.Installations == nil},
+		{"Apps", cfg.Apps == nil},
+		{"SetupLinks", cfg.SetupLinks == nil},
 		{"PolicySets", cfg.PolicySets == nil},
+		{"Actions", cfg.Actions == nil},
 		{"Versions", cfg.Versions == nil},
 		{"Tokens", cfg.Tokens == nil},
 		{"Audit", cfg.Audit == nil},
 		{"Heads", cfg.Heads == nil},
+		{"Repositories", cfg.Repositories == nil},
 		{"Objects", cfg.Objects == nil},
 	} {
 		if part.missing {

@@ -137,6 +137,71 @@ func TestOfficialClient(t *testing.T) {
 	}
 }
 
+// The official client finds the installation and lets a policy set follow a
+// repository through it.
+func TestOfficialClientWithTheApp(t *testing.T) {
+	s := newServer(t)
+	bound := s.install("acme-on-github", 42, "acme")
+	s.install("theirs", 43, "evilcorp")
+	client, ctx := s.client(acme), t.Context()
+
+	list, err := client.GHAInstallations.List(ctx, &tfe.GHAInstallationListOptions{ListOptions: tfe.ListOptions{PageNumber: 1, PageSize: 10}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list.Items) != 1 || list.TotalCount != 1 || list.CurrentPage != 1 {
+		t.Fatalf("list %+v", list)
+	}
+	got, err := client.GHAInstallations.Read(ctx, bound.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &tfe.GHAInstallation{
+		ID: &bound.ID, IconURL: &bound.IconURL, InstallationID: tfe.Int(42), InstallationType: tfe.String("Organization"),
+		InstallationURL: &bound.HTMLURL, Name: tfe.String("acme-on-github"),
+	}
+	if diff := cmp.Diff(want, got) + cmp.Diff(want, list.Items[0]); diff != "" {
+		t.Error(diff)
+	}
+	for _, id := range []string{s.installations[1].ID, "ghain-0000000000009999"} {
+		if _, err := client.GHAInstallations.Read(ctx, id); !errors.Is(err, tfe.ErrResourceNotFound) {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+
+	set, err := client.PolicySets.Create(ctx, "acme", tfe.PolicySetCreateOptions{
+		Name: tfe.String("by-app"), Kind: tfe.OPA,
+		VCSRepo: &tfe.VCSRepoOptions{
+			Branch: tfe.String("policies"), Identifier: tfe.String("acme/policies"), IngressSubmodules: tfe.Bool(true),
+			OAuthTokenID: tfe.String(""), GHAInstallationID: &bound.ID,
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(&tfe.VCSRepo{
+		Branch: "policies", DisplayIdentifier: "acme/policies", Identifier: "acme/policies", IngressSubmodules: true,
+		GHAInstallationID: bound.ID, RepositoryHTTPURL: "https://github.com/acme/policies", ServiceProvider: "github_app",
+	}, set.VCSRepo); diff != "" {
+		t.Error(diff)
+	}
+	read, err := client.PolicySets.Read(ctx, set.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(set, read); diff != "" {
+		t.Errorf("created and read differ: %s", diff)
+	}
+
+	token := s.connect("acme").TokenID
+	moved, err := client.PolicySets.Update(ctx, set.ID, tfe.PolicySetUpdateOptions{VCSRepo: &tfe.VCSRepoOptions{
+		Branch: tfe.String(""), Identifier: tfe.String("acme/policies"), OAuthTokenID: &token, GHAInstallationID: tfe.String(""),
+	}})
+	if err != nil || moved.VCSRepo.OAuthTokenID != token || moved.VCSRepo.GHAInstallationID != "" || moved.VCSRepo.ServiceProvider != "github" || moved.VCSRepo.WebhookURL == "" {
+		t.Errorf("moved to a token: %v, %+v", err, moved)
+	}
+}
+
 // The client that made a connection must never see its secret again.
 func TestTokenStringIsNeverShown(t *testing.T) {
 	s := newServer(t)

@@ -68,6 +68,11 @@ func badParameter(name, format string, args ...any) problem {
 	}
 }
 
+// conflict says what stands in the way of a request that is well formed.
+func conflict(format string, args ...any) problem {
+	return problem{Status: http.StatusConflict, Title: "conflict", Detail: fmt.Sprintf(format, args...)}
+}
+
 // nameTaken turns the store's conflict over a name into what HCP Terraform
 // answers; any other error passes.
 func nameTaken(err error) error {
@@ -106,15 +111,19 @@ func (a *API) answer(r *request, requestID string, err error) {
 	ps := explain(r.ctx(), requestID, err)
 	header := r.Response().Header()
 	var limited rateLimitError
+	var failure *polset.Failure
 	switch {
 	case errors.As(err, &limited):
 		// go-tfe sleeps for X-RateLimit-Reset, in seconds with a fraction.
 		header.Set("X-RateLimit-Reset", strconv.FormatFloat(limited.wait.Seconds(), 'f', 3, 64))
-		header.Set("Retry-After", strconv.Itoa(int(math.Ceil(limited.wait.Seconds()))))
+		header.Set("Retry-After", wholeSeconds(limited.wait))
 	case ps[0].Status == http.StatusUnauthorized:
 		header.Set("WWW-Authenticate", `Bearer realm="polset"`)
 	case ps[0].Status == http.StatusServiceUnavailable:
 		header.Set("Retry-After", "5")
+		if errors.As(err, &failure) && failure.RetryAfter > 0 {
+			header.Set("Retry-After", wholeSeconds(failure.RetryAfter))
+		}
 	}
 	objects := make([]errorObject, len(ps))
 	for i, p := range ps {
@@ -125,6 +134,11 @@ func (a *API) answer(r *request, requestID string, err error) {
 	}
 	// The client may be gone; there is nobody else to tell.
 	_ = r.send(ps[0].Status, map[string]any{"errors": objects})
+}
+
+// wholeSeconds is a wait as Retry-After has it, never too short.
+func wholeSeconds(wait time.Duration) string {
+	return strconv.Itoa(int(math.Ceil(wait.Seconds())))
 }
 
 func explain(ctx context.Context, requestID string, err error) problems {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -30,6 +31,7 @@ func (f *fakeStore) CreatePolicySet(ctx context.Context, by polset.Principal, d 
 	}
 	if d.VCS != nil {
 		s.VCS = f.vcs(*d.VCS)
+		s.Completeness = &polset.Completeness{}
 		f.begin(&s, d.VCS.Head)
 	}
 	f.sets = append(f.sets, s)
@@ -37,6 +39,12 @@ func (f *fakeStore) CreatePolicySet(ctx context.Context, by polset.Principal, d 
 }
 
 func (f *fakeStore) vcs(d polset.VCSDraft) *polset.VCS {
+	if d.InstallationID != "" {
+		return &polset.VCS{
+			RepositoryID: "repo-0000000000000000", Identifier: d.Identifier, Branch: d.Branch, Submodules: d.Submodules,
+			InstallationID: d.InstallationID, HTTPURL: "https://github.com", HookID: "7d444840-9dc0-11d1-b245-5ffdce74fad2",
+		}
+	}
 	httpURL := ""
 	for _, c := range f.connections {
 		if c.TokenID == d.TokenID {
@@ -46,6 +54,7 @@ func (f *fakeStore) vcs(d polset.VCSDraft) *polset.VCS {
 	return &polset.VCS{
 		RepositoryID: "repo-0000000000000000", Identifier: d.Identifier, Branch: d.Branch, Submodules: d.Submodules, TokenID: d.TokenID,
 		HTTPURL: httpURL, HookID: "7d444840-9dc0-11d1-b245-5ffdce74fad2", HookSecret: polset.NewSecret("hook-secret"),
+		HookState: polset.HookPending,
 	}
 }
 
@@ -147,7 +156,7 @@ func (f *fakeStore) UpdatePolicySet(_ context.Context, by polset.Principal, id s
 			s.VCS = f.vcs(*c.VCS)
 		}
 		if c.RemoveVCS {
-			s.VCS = nil
+			s.VCS, s.Completeness = nil, nil
 		}
 		s.UpdatedAt = epoch.Add(time.Minute)
 		return *s, nil
@@ -170,6 +179,41 @@ func (f *fakeStore) DeletePolicySet(_ context.Context, by polset.Principal, id s
 		return polset.ErrNotFound
 	}
 	return nil
+}
+
+func (f *fakeStore) Ingest(ctx context.Context, by polset.Principal, setID, commit string) (polset.Ingestion, error) {
+	s, err := f.PolicySet(ctx, by, setID)
+	if err != nil {
+		return polset.Ingestion{}, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s.VCS == nil {
+		return polset.Ingestion{}, polset.ErrConflict
+	}
+	ing := polset.Ingestion{
+		ID: f.id("ing"), PolicySetID: s.ID, Branch: s.VCS.Branch, Commit: commit, Cause: polset.CauseManual,
+		Status: polset.IngestionPending, CreatedAt: epoch,
+	}
+	f.ingestions = append(f.ingestions, ing)
+	return ing, nil
+}
+
+func (f *fakeStore) RotateHookSecret(ctx context.Context, by polset.Principal, setID string) (polset.PolicySet, error) {
+	s, err := f.PolicySet(ctx, by, setID)
+	if err != nil {
+		return s, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s.VCS == nil || s.VCS.TokenID == "" {
+		return s, polset.ErrConflict
+	}
+	f.rotations++
+	vcs := *s.VCS
+	vcs.HookSecret, vcs.HookState = polset.NewSecret(fmt.Sprintf("rotated-%d", f.rotations)), polset.HookPending
+	s.VCS = &vcs
+	return s, nil
 }
 
 func (f *fakeStore) Version(_ context.Context, by polset.Principal, id string) (polset.Version, error) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,6 +36,13 @@ type fakeStore struct {
 	lookups     int // Authenticate calls
 	batches     int // VersionsByID calls
 
+	installations []polset.Installation // with the names of those that may use each
+	links         []string              // set-up links: the organizations
+	app           *polset.App
+	rotations     int
+
+	facts      func(context.Context, polset.Remote) (polset.RepositoryFacts, error)
+	reachable  func(ctx context.Context, r polset.Remote, commit, branch string) (bool, error)
 	head       func(context.Context, polset.Remote, string) (polset.Head, error)
 	changed    bool                   // UpdatePolicySet answers that it lost a race
 	broken     func() error           // what PolicySet answers instead, if anything
@@ -54,6 +62,10 @@ func newFakeStore() *fakeStore {
 			}
 			return polset.Head{Branch: branch, Commit: commit}, nil
 		},
+		facts: func(_ context.Context, r polset.Remote) (polset.RepositoryFacts, error) {
+			return polset.RepositoryFacts{RepositoryRef: polset.RepositoryRef{ID: 1296269, Identifier: r.Identifier}, DefaultBranch: "main"}, nil
+		},
+		reachable: func(context.Context, polset.Remote, string, string) (bool, error) { return true, nil },
 	}
 }
 
@@ -171,10 +183,6 @@ func (f *fakeStore) Connection(_ context.Context, by polset.Principal, id string
 	return find(f, by, f.connections, orgOfConnection, func(c polset.Connection) bool { return c.ID == id })
 }
 
-func (f *fakeStore) ConnectionByToken(_ context.Context, by polset.Principal, tokenID string) (polset.Connection, error) {
-	return find(f, by, f.connections, orgOfConnection, func(c polset.Connection) bool { return c.TokenID == tokenID })
-}
-
 func (f *fakeStore) DeleteConnection(_ context.Context, by polset.Principal, id string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -186,9 +194,13 @@ func (f *fakeStore) DeleteConnection(_ context.Context, by polset.Principal, id 
 	return nil
 }
 
-func (f *fakeStore) Remote(ctx context.Context, by polset.Principal, tokenID, identifier string) (polset.Remote, error) {
-	c, err := f.ConnectionByToken(ctx, by, tokenID)
-	return polset.Remote{HTTPURL: c.HTTPURL, Identifier: identifier, Token: f.secrets[tokenID]}, err
+func (f *fakeStore) Remote(ctx context.Context, by polset.Principal, credential, identifier string) (polset.Remote, error) {
+	if strings.HasPrefix(credential, "ghain-") {
+		i, err := f.Installation(ctx, by, credential)
+		return polset.Remote{HTTPURL: i.HTTPURL, Identifier: identifier, Installation: i.ExternalID}, err
+	}
+	c, err := find(f, by, f.connections, orgOfConnection, func(c polset.Connection) bool { return c.TokenID == credential })
+	return polset.Remote{HTTPURL: c.HTTPURL, APIURL: c.APIURL, Identifier: identifier, Token: f.secrets[credential]}, err
 }
 
 func (f *fakeStore) Authenticate(_ context.Context, secret string) (polset.Principal, error) {
@@ -218,6 +230,14 @@ func (f *fakeStore) AuditTrail(_ context.Context, by polset.Principal, since tim
 
 func (f *fakeStore) Head(ctx context.Context, remote polset.Remote, branch string) (polset.Head, error) {
 	return f.head(ctx, remote, branch)
+}
+
+func (f *fakeStore) Repository(ctx context.Context, remote polset.Remote) (polset.RepositoryFacts, error) {
+	return f.facts(ctx, remote)
+}
+
+func (f *fakeStore) Reachable(ctx context.Context, remote polset.Remote, commit, branch string) (bool, error) {
+	return f.reachable(ctx, remote, commit, branch)
 }
 
 func (f *fakeStore) Open(_ context.Context, key string) (io.ReadCloser, int64, error) {

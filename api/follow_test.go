@@ -60,6 +60,11 @@ func TestFollowing(t *testing.T) {
 	s := newServer(t)
 	token := s.connect("acme").TokenID
 	var looks []string
+	known := s.facts
+	facts, err := known(t.Context(), polset.Remote{Identifier: "acme/policies"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	head, fail := polset.Head{Branch: "main", Commit: commit}, error(nil)
 	s.head = func(ctx context.Context, remote polset.Remote, branch string) (polset.Head, error) {
 		if _, ok := ctx.Deadline(); !ok {
@@ -72,7 +77,7 @@ func TestFollowing(t *testing.T) {
 		return s.ask(acme, "POST", sets, `{"data":{"type":"policy-sets","attributes":{"name":"`+name+`","vcs-repo":`+vcs+`}}}`)
 	}
 	repo := `{"identifier":"acme/policies","oauth-token-id":"` + token + `"}`
-	if a := create("a", repo); a.status != http.StatusCreated || s.lastDraft.VCS.Head != head || looks[0] != "acme/policies@ ghp_secret" {
+	if a := create("a", repo); a.status != http.StatusCreated || s.lastDraft.VCS.Head != head || s.lastDraft.VCS.Facts != facts || looks[0] != "acme/policies@ ghp_secret" {
 		t.Fatalf("%d %s %v", a.status, a.body, looks)
 	}
 	for name, outcome := range map[string]struct {
@@ -100,7 +105,7 @@ func TestFollowing(t *testing.T) {
 	}
 	t.Run("a partial vcs-repo is merged", func(t *testing.T) {
 		a := patch(`"vcs-repo":{"branch":"next","ingress-submodules":true,"oauth-token-id":""}`)
-		want := polset.VCSDraft{Identifier: "acme/policies", Branch: "next", Submodules: true, TokenID: token, Head: head}
+		want := polset.VCSDraft{Identifier: "acme/policies", Branch: "next", Submodules: true, TokenID: token, Head: head, Facts: facts}
 		if a.status != http.StatusOK || *s.lastChange.VCS != want || len(looks) != 1 {
 			t.Errorf("%d %s %+v %v", a.status, a.body, s.lastChange.VCS, looks)
 		}
@@ -109,6 +114,11 @@ func TestFollowing(t *testing.T) {
 		}
 	})
 	t.Run("the same vcs-repo needs no look", func(t *testing.T) {
+		s.facts = func(context.Context, polset.Remote) (polset.RepositoryFacts, error) {
+			t.Error("GitHub was asked")
+			return facts, nil
+		}
+		defer func() { s.facts = known }()
 		if a := patch(`"vcs-repo":{"branch":"next"}`); a.status != http.StatusOK || s.lastChange.VCS == nil || len(looks) != 0 {
 			t.Errorf("%d %s %+v %v", a.status, a.body, s.lastChange.VCS, looks)
 		}

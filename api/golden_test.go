@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -72,7 +73,40 @@ func TestDocuments(t *testing.T) {
 			s.versions[i].Status, s.versions[i].ErroredAt = polset.VersionErrored, epoch
 			s.versions[i].Error, s.versions[i].ErrorMessage = polset.ClassPathNotFound, "policies-path does not exist."
 			s.versions[i].Commit = ""
+			s.versions[i].Diagnostics = []polset.Diagnostic{{File: "policies/policies.hcl", Line: 3, Column: 7, Message: "unclosed block"}}
 		}
 	}
 	golden(t, "version_errored", s.ask(acme, "GET", version, ""), s.url)
+}
+
+func TestDocumentsOfTheApp(t *testing.T) {
+	s := newServer(t)
+	s.app = theApp()
+	set := s.followByApp("acme", "production")
+	s.install("evilcorp", 43, "evilcorp")
+	installation := "/github-app/installation/" + s.installations[0].ID
+	path := "/policy-sets/" + set.ID
+	s.sets[0].Degraded = &polset.Degradation{
+		Reason: polset.DegradedInstallationSuspended, Message: "The installation on acme is suspended. Unsuspend it on GitHub.", Since: epoch,
+	}
+	s.sets[0].Completeness = &polset.Completeness{
+		Head: strings.Repeat("1", 40), HeadAt: epoch, LookedAt: epoch.Add(time.Minute),
+		Ingested: commit, IngestedAt: epoch.Add(-time.Hour), Gap: 60*time.Second + time.Millisecond,
+	}
+	for _, c := range []struct{ name, token, method, path, body string }{
+		{"installation", acme, "GET", installation, ""},
+		{"installation_admin", admin, "GET", installation, ""},
+		{"installation_list", acme, "GET", "/github-app/installations", ""},
+		{"installation_list_admin", admin, "GET", "/github-app/installations?page%5Bsize%5D=1", ""},
+		{"setup_link", acme, "POST", "/organizations/acme/github-app/setup-links", ""},
+		{"policy_set_app", acme, "GET", path, ""},
+		{"ingestion", acme, "POST", path + "/actions/ingest", `{"data":{"attributes":{"commit":"` + commit + `"}}}`},
+		{"ingestions_app", acme, "GET", path + "/ingestions", ""},
+	} {
+		golden(t, c.name, s.ask(c.token, c.method, c.path, c.body), s.url)
+	}
+	s.follow("acme", "by-token")
+	hook := s.sets[1].VCS
+	hook.HookState, hook.HookMessage = polset.HookManual, "Add the webhook by hand."
+	golden(t, "policy_set_manual_hook", s.ask(acme, "GET", "/policy-sets/"+s.sets[1].ID, ""), s.url)
 }

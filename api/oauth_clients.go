@@ -13,6 +13,7 @@ import (
 const (
 	providerGitHub           = "github"
 	providerGitHubEnterprise = "github_enterprise"
+	providerGitHubApp        = "github_app" // of a policy set on an installation
 )
 
 // An OAuth client and its one token are a connection. The token's secret goes

@@ -28,6 +28,10 @@ type policySetAttributes struct {
 	TagSelectorMatchingLogic *string  `json:"tag-selector-matching-logic"`
 	CreatedAt                iso8601  `json:"created-at"`
 	UpdatedAt                iso8601  `json:"updated-at"`
+
+	// What only polset knows.
+	Degraded     *degradation  `json:"degraded"`
+	Completeness *completeness `json:"completeness"`
 }
 
 type policySetDraft struct {
@@ -66,6 +70,8 @@ func (a *API) policySetResource(set polset.PolicySet, withSecret bool) resource 
 			TagSelectors:         []string{},
 			CreatedAt:            iso8601(set.CreatedAt),
 			UpdatedAt:            iso8601(set.UpdatedAt),
+			Degraded:             newDegradation(set.Degraded),
+			Completeness:         newCompleteness(set.Completeness),
 		},
 		Relationships: map[string]relation{
 			"organization":         toOne("organizations", set.Organization),
@@ -213,11 +219,13 @@ func (a *API) createPolicySet(r *request) error {
 		return err
 	}
 	if draft.VCS != nil {
-		remote, err := a.reach(r, org.ID, *draft.VCS)
+		remote, readable, err := a.reach(r, org.ID, *draft.VCS)
 		if err != nil {
 			return err
 		}
-		draft.VCS.Head = a.look(r, remote, draft.VCS.Branch)
+		if readable {
+			draft.VCS.Head, draft.VCS.Facts = a.look(r, remote, draft.VCS.Branch)
+		}
 	}
 	set, err := a.PolicySets.CreatePolicySet(r.ctx(), r.by, draft)
 	if err != nil {
@@ -241,14 +249,14 @@ func (a *API) updatePolicySet(r *request) error {
 		return err
 	}
 	if change.VCS != nil {
-		remote, err := a.reach(r, now.OrganizationID, *change.VCS)
+		remote, readable, err := a.reach(r, now.OrganizationID, *change.VCS)
 		if err != nil {
 			return err
 		}
 		// The network is asked only where there is something new to see; the
 		// store compares again, on the row.
-		if !follows(now.VCS, *change.VCS) || (change.PoliciesPath != nil && *change.PoliciesPath != now.PoliciesPath) {
-			change.VCS.Head = a.look(r, remote, change.VCS.Branch)
+		if readable && (!follows(now.VCS, *change.VCS) || (change.PoliciesPath != nil && *change.PoliciesPath != now.PoliciesPath)) {
+			change.VCS.Head, change.VCS.Facts = a.look(r, remote, change.VCS.Branch)
 		}
 	}
 	set, err := a.PolicySets.UpdatePolicySet(r.ctx(), r.by, id, change)
@@ -259,9 +267,15 @@ func (a *API) updatePolicySet(r *request) error {
 		}
 		return err
 	}
-	// A set that was moved to another repository may have brought its hook about.
-	moved := set.VCS != nil && (now.VCS == nil || now.VCS.RepositoryID != set.VCS.RepositoryID)
-	return r.send(http.StatusOK, single(a.policySetResource(set, moved)))
+	return r.send(http.StatusOK, single(a.policySetResource(set, broughtHook(now.VCS, set.VCS))))
+}
+
+// broughtHook says that a set which followed one thing and now follows another
+// may have brought the hook of its repository about: the repository is another,
+// or is followed by a token and no longer through the App.
+func broughtHook(before, after *polset.VCS) bool {
+	return after != nil && (before == nil || before.RepositoryID != after.RepositoryID ||
+		(before.TokenID == "" && after.TokenID != ""))
 }
 
 // policySetChange judges an update. Null clears a text and stops following a

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -59,16 +60,37 @@ type draft[T any] struct {
 // decode reads the request's document, whose resource must have the type kind
 // and, where the request changes an existing resource, its id or none.
 func decode[T any](r *request, kind, id string) (draft[T], error) {
-	var d draft[T]
 	body, err := readBody(r)
 	if err != nil {
+		return draft[T]{}, err
+	}
+	return decodeResource[T](body, kind, id, false)
+}
+
+// decodeAction reads the document of an action, which may be missing: all of
+// its attributes are then. Its resource may have the type kind or none.
+func decodeAction[T any](r *request, kind string) (draft[T], error) {
+	req := r.Request()
+	buffered := bufio.NewReader(req.Body)
+	if _, err := buffered.Peek(1); errors.Is(err, io.EOF) {
+		return draft[T]{}, nil
+	}
+	req.Body = struct {
+		io.Reader
+		io.Closer
+	}{buffered, req.Body}
+	body, err := readBody(r)
+	if err != nil {
+		return draft[T]{}, err
+	}
+	return decodeResource[T](body, kind, "", true)
+}
+
+func decodeResource[T any](body []byte, kind, id string, untyped bool) (draft[T], error) {
+	var d draft[T]
+	data, err := dataOf(body)
+	if err != nil {
 		return d, err
-	}
-	var top struct {
-		Data json.RawMessage `json:"data"`
-	}
-	if err := json.Unmarshal(body, &top); err != nil {
-		return d, malformedDocument("", "The document must be a JSON object with a member data.")
 	}
 	var res struct {
 		Type          optional[string]           `json:"type"`
@@ -76,17 +98,13 @@ func decode[T any](r *request, kind, id string) (draft[T], error) {
 		Attributes    json.RawMessage            `json:"attributes"`
 		Relationships map[string]json.RawMessage `json:"relationships"`
 	}
-	if len(top.Data) == 0 || bytes.Equal(top.Data, []byte("null")) {
-		return d, malformedDocument("/data", "The document has no data.")
-	}
-	if err := json.Unmarshal(top.Data, &res); err != nil {
+	if err := json.Unmarshal(data, &res); err != nil {
 		return d, wrongType("/data", err)
 	}
-	switch got, ok := res.Type.Get(); {
-	case !ok || got == "":
-		return d, malformedDocument("/data/type", fmt.Sprintf("data.type must be %q.", kind))
-	case got != kind:
-		return d, mismatch("/data/type", "data.type is %q, and this endpoint takes %q.", got, kind)
+	if res.Type.Present || !untyped {
+		if err := checkType("/data", res.Type.Or(""), kind); err != nil {
+			return d, err
+		}
 	}
 	// A client's own id for something new is ignored: the server names things.
 	if got := res.ID.Or(""); id != "" && got != "" && got != id {
@@ -99,6 +117,68 @@ func decode[T any](r *request, kind, id string) (draft[T], error) {
 	}
 	d.Relationships = res.Relationships
 	return d, nil
+}
+
+// maxLinkage bounds how many resources one request relates.
+const maxLinkage = 100
+
+// decodeLinkage reads the ids of a relationship's request. Clients
+// send whole resources where identifiers would do; nothing else is read.
+func decodeLinkage(r *request, kind string) ([]string, error) {
+	body, err := readBody(r)
+	if err != nil {
+		return nil, err
+	}
+	data, err := dataOf(body)
+	if err != nil {
+		return nil, err
+	}
+	var members []identifier
+	if err := json.Unmarshal(data, &members); err != nil {
+		return nil, malformedDocument("/data", "data must be an array of resource identifiers.")
+	}
+	if len(members) > maxLinkage {
+		return nil, malformedDocument("/data", fmt.Sprintf("data holds %d resource identifiers; at most %d are taken at once.", len(members), maxLinkage))
+	}
+	ids := make([]string, len(members))
+	for i, m := range members {
+		if err := checkType(fmt.Sprintf("/data/%d", i), m.Type, kind); err != nil {
+			return nil, err
+		}
+		ids[i] = m.ID
+	}
+	return ids, nil
+}
+
+// dataOf returns the primary data of a document.
+func dataOf(body []byte) (json.RawMessage, error) {
+	var top struct {
+		Data json.RawMessage `json:"data"`
+	}
+	if err := json.Unmarshal(body, &top); err != nil {
+		return nil, malformedDocument("", "The document must be a JSON object with a member data.")
+	}
+	if len(top.Data) == 0 || bytes.Equal(top.Data, []byte("null")) {
+		return nil, malformedDocument("/data", "The document has no data.")
+	}
+	return top.Data, nil
+}
+
+// checkType judges the type of the resource at a pointer.
+func checkType(pointer, got, kind string) error {
+	pointer += "/type"
+	if got == "" {
+		return malformedDocument(pointer, fmt.Sprintf("%s must be %q.", member(pointer), kind))
+	}
+	if got != kind {
+		return mismatch(pointer, "%s is %q, and this endpoint takes %q.", member(pointer), got, kind)
+	}
+	return nil
+}
+
+// member names what a pointer leads to as people write it, such as data.type.
+func member(pointer string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(pointer, "/"), "/", ".")
 }
 
 // readBody returns a body that is JSON of bounded size and depth, and free of

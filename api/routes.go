@@ -40,8 +40,8 @@ type Route struct {
 	// Permission is what the token must hold where Access is AccessToken.
 	Permission polset.Permission
 	// Tenant is the path parameter that names something of an organization's:
-	// organization, policy_set, version or oauth_client. A route without one
-	// shows only what the principal itself says it may see.
+	// organization, policy_set, version, oauth_client or installation. A route
+	// without one shows only what the principal itself says it may see.
 	Tenant string
 
 	handle func(*request) error
@@ -60,6 +60,10 @@ func (a *API) table() []Route {
 		set     = prefix + "/policy-sets/:policy_set"
 		version = prefix + "/policy-set-versions/:version"
 		client  = prefix + "/oauth-clients/:oauth_client"
+
+		// The plural and the singular are HCP Terraform's.
+		installations = prefix + "/github-app/installations"
+		installation  = prefix + "/github-app/installation/:installation"
 	)
 	return []Route{
 		{http.MethodGet, "/.well-known/terraform.json", AccessPublic, "", "", a.discover},
@@ -76,11 +80,20 @@ func (a *API) table() []Route {
 		{http.MethodGet, client, AccessToken, read, "oauth_client", a.showOAuthClient},
 		{http.MethodDelete, client, AccessToken, manage, "oauth_client", a.deleteOAuthClient},
 
+		{http.MethodGet, installations, AccessToken, read, "", a.listInstallations},
+		{http.MethodGet, installation, AccessToken, read, "installation", a.showInstallation},
+		{http.MethodPost, installation + "/relationships/organizations", AccessSiteAdmin, "", "installation", a.bindOrganizations},
+		{http.MethodDelete, installation + "/relationships/organizations", AccessSiteAdmin, "", "installation", a.unbindOrganizations},
+		{http.MethodPost, org + "/github-app/setup-links", AccessToken, manage, "organization", a.createSetupLink},
+
 		{http.MethodGet, org + "/policy-sets", AccessToken, read, "organization", a.listPolicySets},
 		{http.MethodPost, org + "/policy-sets", AccessToken, manage, "organization", a.createPolicySet},
 		{http.MethodGet, set, AccessToken, read, "policy_set", a.showPolicySet},
 		{http.MethodPatch, set, AccessToken, manage, "policy_set", a.updatePolicySet},
 		{http.MethodDelete, set, AccessToken, manage, "policy_set", a.deletePolicySet},
+
+		{http.MethodPost, set + "/actions/ingest", AccessToken, manage, "policy_set", a.ingest},
+		{http.MethodPost, set + "/actions/rotate-webhook-secret", AccessToken, manage, "policy_set", a.rotateWebhookSecret},
 
 		{http.MethodGet, set + "/versions", AccessToken, read, "policy_set", a.listVersions},
 		{http.MethodGet, set + "/ingestions", AccessToken, read, "policy_set", a.listIngestions},

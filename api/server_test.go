@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -50,6 +51,7 @@ func newServer(t *testing.T, adjust ...func(*api.Config)) *server {
 	s.url = web.URL
 	cfg := api.Config{
 		Organizations: s, Connections: s, PolicySets: s, Versions: s, Tokens: s, Audit: s, Heads: s, Objects: s,
+		Installations: s, Apps: s, SetupLinks: s, Actions: s, Repositories: s,
 		PublicURL: web.URL, BootstrapToken: polset.NewSecret(admin), LinkKey: []byte(strings.Repeat("k", 32)),
 		Logger: zap.New(core), Now: func() time.Time { return epoch.Add(time.Duration(s.clock.Load())) },
 	}
@@ -84,6 +86,33 @@ func (s *server) connect(org string) polset.Connection {
 		s.t.Fatal(err)
 	}
 	return c
+}
+
+// install gives organizations an installation of the App.
+func (s *server) install(account string, number int64, orgs ...string) polset.Installation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := polset.Installation{
+		ID: s.id("ghain"), ExternalID: number, AppID: 1, HTTPURL: "https://github.com", Account: account, AccountID: number + 1,
+		AccountType: "Organization", IconURL: "https://avatars.example/" + account, HTMLURL: "https://github.com/organizations/" + account + "/settings/installations/" + strconv.FormatInt(number, 10),
+		Selection: "selected", CreatedAt: epoch, UpdatedAt: epoch, Organizations: orgs,
+	}
+	s.installations = append(s.installations, i)
+	return i
+}
+
+// followByApp gives an organization an OPA policy set that follows a
+// repository through an installation.
+func (s *server) followByApp(org, name string) polset.PolicySet {
+	s.t.Helper()
+	set, err := s.CreatePolicySet(context.Background(), polset.System, polset.PolicySetDraft{
+		Organization: org, Name: name, Kind: polset.KindOPA,
+		VCS: &polset.VCSDraft{Identifier: org + "/policies", InstallationID: s.install(org, 42, org).ID, Head: polset.Head{Branch: "main", Commit: commit}},
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return set
 }
 
 // follow gives an organization an OPA policy set that follows a repository.

@@ -1,13 +1,8 @@
 package api
 
 import (
-	"context"
-	"errors"
-	"net/http"
 	"regexp"
 	"strings"
-
-	"go.uber.org/zap"
 
 	"github.com/polset/polset"
 )
@@ -24,7 +19,11 @@ type vcsRepo struct {
 	ServiceProvider         string  `json:"service-provider"`
 	Tags                    bool    `json:"tags"`
 	TagsRegex               *string `json:"tags-regex"`
-	WebhookURL              string  `json:"webhook-url"`
+	// WebhookURL and what follows are of the repository's own hook, which a set
+	// on an installation does not need.
+	WebhookURL     *string `json:"webhook-url"`
+	WebhookStatus  *string `json:"webhook-status"`
+	WebhookMessage *string `json:"webhook-message"`
 	// WebhookSecret is shown once, to whoever made the hook.
 	WebhookSecret string `json:"webhook-secret,omitempty"`
 }
@@ -50,8 +49,16 @@ func (a *API) vcsRepo(vcs *polset.VCS, withSecret bool) *vcsRepo {
 		OAuthTokenID:      orNull(vcs.TokenID),
 		RepositoryHTTPURL: strings.TrimRight(vcs.HTTPURL, "/") + "/" + vcs.Identifier,
 		ServiceProvider:   a.serviceProvider(vcs.HTTPURL),
-		WebhookURL:        a.PublicURL + "/webhooks/vcs/" + vcs.HookID,
+
+		GitHubAppInstallationID: orNull(vcs.InstallationID),
 	}
+	if vcs.InstallationID != "" {
+		shown.ServiceProvider = providerGitHubApp
+		return shown
+	}
+	shown.WebhookURL = orNull(a.PublicURL + "/webhooks/vcs/" + vcs.HookID)
+	shown.WebhookStatus = orNull(string(vcs.HookState))
+	shown.WebhookMessage = orNull(vcs.HookMessage)
 	if withSecret {
 		shown.WebhookSecret = vcs.HookSecret.Reveal()
 	}
@@ -62,16 +69,21 @@ func (a *API) vcsRepo(vcs *polset.VCS, withSecret bool) *vcsRepo {
 func mergeVCS(now *polset.VCS, in vcsRepoDraft) (polset.VCSDraft, problems) {
 	var d polset.VCSDraft
 	if now != nil {
-		d = polset.VCSDraft{Identifier: now.Identifier, Branch: now.Branch, Submodules: now.Submodules, TokenID: now.TokenID}
+		d = polset.VCSDraft{
+			Identifier: now.Identifier, Branch: now.Branch, Submodules: now.Submodules,
+			TokenID: now.TokenID, InstallationID: now.InstallationID,
+		}
 	}
 	d.Identifier = in.Identifier.Or(d.Identifier)
 	if in.Branch.Present {
 		d.Branch = in.Branch.Or("") // null is the default branch
 	}
 	d.Submodules = in.IngressSubmodules.Or(d.Submodules)
-	// Terraform's provider always sends both ids, the unused one empty.
-	if id := in.OAuthTokenID.Or(""); id != "" {
-		d.TokenID = id
+	// Terraform's provider always sends both ids, the unused one empty: the
+	// other takes the place of whichever there was.
+	token, installation := in.OAuthTokenID.Or(""), in.GitHubAppInstallationID.Or("")
+	if token != "" || installation != "" {
+		d.TokenID, d.InstallationID = token, installation
 	}
 
 	var wrong problems
@@ -81,69 +93,13 @@ func mergeVCS(now *polset.VCS, in vcsRepoDraft) (polset.VCSDraft, problems) {
 	if d.Branch != "" && !validBranch(d.Branch) {
 		wrong = append(wrong, invalid("vcs-repo/branch", "branch must be the short name of a branch, such as main."))
 	}
-	switch installation := in.GitHubAppInstallationID.Or(""); {
-	case installation != "" && in.OAuthTokenID.Or("") != "":
+	switch {
+	case d.TokenID != "" && d.InstallationID != "":
 		wrong = append(wrong, invalid("vcs-repo", "oauth-token-id and github-app-installation-id exclude each other."))
-	case installation != "":
-		wrong = append(wrong, invalid("vcs-repo/github-app-installation-id", "GitHub App installation not found."))
-	case d.TokenID == "":
-		wrong = append(wrong, invalid("vcs-repo/oauth-token-id", "oauth-token-id is required."))
+	case d.TokenID == "" && d.InstallationID == "":
+		wrong = append(wrong, invalid("vcs-repo", "oauth-token-id or github-app-installation-id is required."))
 	}
 	return d, wrong
-}
-
-// reach finds the repository that the draft names, for an organization's
-// policy set. A token of another organization is answered like one that does
-// not exist, to a site admin as well: it may not serve this organization.
-func (a *API) reach(r *request, organizationID string, d polset.VCSDraft) (polset.Remote, error) {
-	unknown := problem{
-		Status:  http.StatusUnprocessableEntity,
-		Title:   "invalid attribute",
-		Detail:  "OAuth token not found.",
-		Pointer: "/data/attributes/vcs-repo/oauth-token-id",
-	}
-	if !plausibleID.MatchString(d.TokenID) {
-		return polset.Remote{}, unknown
-	}
-	connection, err := a.Connections.ConnectionByToken(r.ctx(), r.by, d.TokenID)
-	if errors.Is(err, polset.ErrNotFound) || (err == nil && connection.OrganizationID != organizationID) {
-		return polset.Remote{}, unknown
-	}
-	if err != nil {
-		return polset.Remote{}, err
-	}
-	remote, err := a.Connections.Remote(r.ctx(), r.by, d.TokenID, d.Identifier)
-	if errors.Is(err, polset.ErrNotFound) {
-		return polset.Remote{}, unknown
-	}
-	return remote, err
-}
-
-// look returns where the branch stands. A head that cannot be seen now is
-// zero: the policy set is made in any case, the ingestion looks again, and its
-// version says what is wrong.
-func (a *API) look(r *request, remote polset.Remote, branch string) polset.Head {
-	ctx, cancel := context.WithTimeout(r.ctx(), a.HeadTimeout)
-	defer cancel()
-	head, err := a.Heads.Head(ctx, remote, branch)
-	if err != nil {
-		a.Logger.Info("branch head not seen at once",
-			zap.String("repo", remote.Identifier),
-			zap.String("branch", branch),
-			zap.String("class", string(polset.FailureOf(err).Class)),
-			zap.Error(err))
-		return polset.Head{}
-	}
-	if head.Commit == "" {
-		return polset.Head{}
-	}
-	return head
-}
-
-// follows says that a draft names what is followed already.
-func follows(now *polset.VCS, d polset.VCSDraft) bool {
-	return now != nil && now.Identifier == d.Identifier && now.Branch == d.Branch &&
-		now.Submodules == d.Submodules && now.TokenID == d.TokenID
 }
 
 // identifierForm is what GitHub allows: enterprise-managed owners may hold an

@@ -30,6 +30,7 @@ type versionAttributes struct {
 	FileCount         *int            `json:"file-count"`
 	PoliciesDirectory *string         `json:"policies-directory"`
 	Policies          []policySummary `json:"policies"`
+	ErrorDiagnostics  []diagnostic    `json:"error-diagnostics"`
 }
 
 type ingressAttributes struct {
@@ -43,6 +44,14 @@ type policySummary struct {
 	Query            *string `json:"query"`
 	EnforcementLevel string  `json:"enforcement-level"`
 	Description      *string `json:"description"`
+}
+
+// diagnostic is one place of the commit that is at fault.
+type diagnostic struct {
+	File    string `json:"file"`
+	Line    int    `json:"line"`
+	Column  int    `json:"column"`
+	Message string `json:"message"`
 }
 
 func versionResource(v polset.Version) resource {
@@ -62,6 +71,11 @@ func versionResource(v polset.Version) resource {
 		UpdatedAt:    iso8601(v.UpdatedAt),
 		Branch:       orNull(v.Branch),
 		Policies:     []policySummary{},
+
+		ErrorDiagnostics: make([]diagnostic, 0, len(v.Diagnostics)),
+	}
+	for _, d := range v.Diagnostics {
+		attrs.ErrorDiagnostics = append(attrs.ErrorDiagnostics, diagnostic(d))
 	}
 	// An upload came from no commit, and a version whose branch was not seen
 	// yet has none either.

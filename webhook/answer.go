@@ -36,11 +36,14 @@ type answer struct {
 	Status     string   `json:"status"`
 	Delivery   string   `json:"delivery"`
 	Ingestions []string `json:"ingestions,omitempty"`
+	Effect     string   `json:"effect,omitempty"`
 	Reason     string   `json:"reason,omitempty"`
+
+	begun bool // something of it goes on after the answer: a push
 }
 
 func (a answer) code() int {
-	if a.Status == statusAccepted {
+	if a.begun {
 		return http.StatusAccepted
 	}
 	return http.StatusOK
@@ -48,7 +51,7 @@ func (a answer) code() int {
 
 // answerFor says what became of a delivery in the words of its receipt.
 func answerFor(guid string, r polset.Receipt) answer {
-	a := answer{Status: statusAccepted, Delivery: guid, Ingestions: r.Ingestions}
+	a := answer{Status: statusAccepted, Delivery: guid, Ingestions: r.Ingestions, Effect: r.Effect}
 	switch {
 	case r.Duplicate:
 		a.Status, a.Reason = statusDuplicate, r.Ignored

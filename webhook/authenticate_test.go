@@ -122,7 +122,7 @@ func TestSecrets(t *testing.T) {
 				t.Errorf("ParseSecrets(%q) = %d secrets", list, len(got))
 			}
 		}
-		_, err := webhook.New(webhook.Config{Recorder: newMemory(), Secrets: []polset.Secret{polset.NewSecret("a"), {}}})
+		_, err := webhook.New(webhook.Config{Recorder: newMemory(), Lifecycle: newMemory(), Secrets: []polset.Secret{polset.NewSecret("a"), {}}})
 		if err == nil {
 			t.Error("New took an empty secret")
 		}
@@ -281,7 +281,7 @@ func TestOwnHook(t *testing.T) {
 	})
 
 	t.Run("case 28 database down at the look-up", func(t *testing.T) {
-		s := serve(t, func(c *webhook.Config) { c.Recorder = down{} })
+		s := serve(t, func(c *webhook.Config) { c.Recorder, c.Lifecycle = down{}, down{} })
 		got := s.refused(delivery("push", body).to(ownID, body), 503, "unavailable")
 		if strings.Contains(got.raw, "dial") || got.header.Get("Retry-After") == "" {
 			t.Errorf("answer %s, headers %v", got.raw, got.header)
@@ -300,5 +300,17 @@ func (down) RecordPush(context.Context, polset.Delivery, polset.Push) (polset.Re
 }
 
 func (down) RecordIgnored(context.Context, polset.Delivery, string) (polset.Receipt, error) {
+	return polset.Receipt{}, errDown
+}
+
+func (down) RecordInstallation(context.Context, polset.Delivery, polset.InstallationChange) (polset.Receipt, error) {
+	return polset.Receipt{}, errDown
+}
+
+func (down) RecordRepository(context.Context, polset.Delivery, polset.RepositoryChange) (polset.Receipt, error) {
+	return polset.Receipt{}, errDown
+}
+
+func (down) RecordPullRequest(context.Context, polset.Delivery, polset.PullRequest) (polset.Receipt, error) {
 	return polset.Receipt{}, errDown
 }

@@ -24,7 +24,7 @@ func (instant) RecordPush(context.Context, polset.Delivery, polset.Push) (polset
 func BenchmarkDelivery(b *testing.B) {
 	for name, body := range map[string][]byte{"one commit": payload(b, nil), "2048 commits": manyCommits(b, 2048)} {
 		b.Run(name, func(b *testing.B) {
-			r, err := webhook.New(webhook.Config{Recorder: instant{}, Secrets: []polset.Secret{polset.NewSecret(appSecret)}})
+			r, err := webhook.New(webhook.Config{Recorder: instant{}, Lifecycle: instant{}, Secrets: []polset.Secret{polset.NewSecret(appSecret)}})
 			if err != nil {
 				b.Fatal(err)
 			}

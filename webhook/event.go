@@ -15,26 +15,46 @@ import (
 	"github.com/polset/polset"
 )
 
-// A meaning is what a delivery asks for: a push, or nothing for a reason.
+// A meaning is what a delivery asks for: one of the four, or nothing for a
+// reason.
 type meaning struct {
-	push    *polset.Push
-	ignored string
-	sender  string
+	push         *polset.Push
+	pull         *polset.PullRequest
+	repository   *polset.RepositoryChange
+	installation *polset.InstallationChange
+	ignored      string
+	sender       string
 
 	// For the log, also of what was refused; printable.
-	repo, ref, commit string
+	action, account, repo, ref, commit string
 }
 
 // read says what a signed body means under an event's name. The name itself is
-// not signed, so a push is what has the shape of one. The meaning is filled as
-// far as the body was understood when there is an error.
+// not signed, so a body means what its event says only where it has that
+// event's shape. The meaning is filled as far as the body was understood when
+// there is an error.
 func read(event string, raw []byte) (meaning, error) {
 	if err := wellFormed(raw); err != nil {
 		return meaning{}, refuse(http.StatusBadRequest, codeMalformed, err.Error())
 	}
-	if event == "push" {
+	switch event {
+	case "push":
 		return readPush(raw)
+	case "pull_request":
+		return readPullRequest(raw)
+	case "repository":
+		return readRepository(raw)
+	case "installation":
+		return readInstallation(raw)
+	case "installation_repositories":
+		return readInstallationRepositories(raw)
+	case "installation_target":
+		return readInstallationTarget(raw)
 	}
+	return readIgnored(event, raw)
+}
+
+func readIgnored(event string, raw []byte) (meaning, error) {
 	var b struct {
 		Sender account `json:"sender"`
 	}
@@ -51,8 +71,28 @@ func read(event string, raw []byte) (meaning, error) {
 	return m, nil
 }
 
+// heardBy narrows what a delivery means to what its hook may say. Whoever
+// knows the secret of one repository's hook speaks for no installation.
+func (m *meaning) heardBy(h hook) {
+	if h.id != polset.HookGitHubApp {
+		if m.installation != nil {
+			m.installation, m.ignored = nil, "only the hook of the GitHub App is told of installations"
+		}
+		if m.repository != nil {
+			m.repository.Installation = 0
+		}
+		if m.pull != nil {
+			m.pull.Installation = 0
+		}
+	}
+	if m.installation != nil {
+		m.installation.Installation.HTTPURL = hostAmong(h.httpURLs, m.installation.Installation.HTMLURL)
+	}
+}
+
 // An account is a GitHub user as payloads name one. It may be null.
 type account struct {
+	ID    int64  `json:"id"`
 	Login string `json:"login"`
 }
 
@@ -61,9 +101,12 @@ type account struct {
 func decode(raw []byte, v any) error {
 	err := json.Unmarshal(raw, v)
 	var mismatch *json.UnmarshalTypeError
+	var refused *refusal
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &refused): // by a type of ours
+		return refused
 	case errors.As(err, &mismatch):
 		// Not the error itself: it quotes numbers, whole ones.
 		return unprocessable(fmt.Sprintf("the body is not that of the event: %s is a JSON %s", mismatch.Field, printable(mismatch.Value)))

@@ -39,7 +39,8 @@ const (
 	zero       = "0000000000000000000000000000000000000000"
 )
 
-// memory is a Recorder without a database. It follows main of one repository.
+// memory is a Recorder and a Lifecycle without a database. It follows main of
+// one repository.
 type memory struct {
 	mu      sync.Mutex
 	hooks   map[string]polset.Hook
@@ -49,6 +50,10 @@ type memory struct {
 	pushes  []polset.Push
 	all     []polset.Delivery
 	reasons []string
+	// What was told of other than pushes.
+	installations []polset.InstallationChange
+	repositories  []polset.RepositoryChange
+	pulls         []polset.PullRequest
 	// before, where given, is called first in every recording.
 	before func(context.Context) error
 }
@@ -125,6 +130,40 @@ func (m *memory) RecordIgnored(ctx context.Context, d polset.Delivery, reason st
 	return polset.Receipt{Ignored: reason}, nil
 }
 
+// changed records a delivery that is no push, of a repository where there is
+// one.
+func (m *memory) changed(ctx context.Context, d polset.Delivery, of int64, effect string, keep func()) (polset.Receipt, error) {
+	if m.before != nil {
+		if err := m.before(ctx); err != nil {
+			return polset.Receipt{}, err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if d.HookID != polset.HookGitHubApp && of != repository {
+		return polset.Receipt{}, fmt.Errorf("record change: %w", polset.ErrNotFound)
+	}
+	if m.known[d.HookID+d.GUID] {
+		return polset.Receipt{Duplicate: true}, nil
+	}
+	m.known[d.HookID+d.GUID] = true
+	m.all = append(m.all, d)
+	keep()
+	return polset.Receipt{Effect: effect}, nil
+}
+
+func (m *memory) RecordInstallation(ctx context.Context, d polset.Delivery, c polset.InstallationChange) (polset.Receipt, error) {
+	return m.changed(ctx, d, 0, "installation "+string(c.Action), func() { m.installations = append(m.installations, c) })
+}
+
+func (m *memory) RecordRepository(ctx context.Context, d polset.Delivery, c polset.RepositoryChange) (polset.Receipt, error) {
+	return m.changed(ctx, d, c.Repository.ID, "repository "+string(c.Action), func() { m.repositories = append(m.repositories, c) })
+}
+
+func (m *memory) RecordPullRequest(ctx context.Context, d polset.Delivery, p polset.PullRequest) (polset.Receipt, error) {
+	return m.changed(ctx, d, p.Repository.ID, "dry run", func() { m.pulls = append(m.pulls, p) })
+}
+
 func (m *memory) recorded() (deliveries []polset.Delivery, pushes []polset.Push, reasons []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -145,7 +184,7 @@ func serve(t testing.TB, change ...func(*webhook.Config)) *server {
 	core, logs := observer.New(zapcore.DebugLevel)
 	m := newMemory()
 	c := webhook.Config{
-		Recorder: m,
+		Recorder: m, Lifecycle: m,
 		Secrets:  []polset.Secret{polset.NewSecret(appSecret)},
 		HTTPURLs: []string{"https://github.com"},
 		Logger:   zap.New(core),
@@ -226,6 +265,7 @@ type reply struct {
 	Status     string   `json:"status"`
 	Delivery   string   `json:"delivery"`
 	Ingestions []string `json:"ingestions"`
+	Effect     string   `json:"effect"`
 	Reason     string   `json:"reason"`
 	Error      string   `json:"error"`
 	Message    string   `json:"message"`

@@ -82,10 +82,9 @@ func TestIgnored(t *testing.T) {
 			ignored(t, serve(t), delivery(event, body).to(ownID, body), why)
 		})
 	}
-	t.Run("case 18 deleted", func(t *testing.T) {
-		ignored(t, serve(t), push(t, set(true, "deleted"), set(zero, "after"), set(nil, "head_commit")), "deleted")
-		ignored(t, serve(t), push(t, set(zero, "after")), "deleted")
-		ignored(t, serve(t), push(t, set(true, "deleted")), "deleted")
+	t.Run("case 18 a tag deleted", func(t *testing.T) {
+		ignored(t, serve(t), push(t, set("refs/tags/v1", "ref"), set(true, "deleted"), set(zero, "after")), "not tags")
+		ignored(t, serve(t), push(t, set("refs/pull/7/head", "ref"), set(true, "deleted"), set(zero, "after")), "branches only")
 	})
 	t.Run("case 19 tag", func(t *testing.T) {
 		ignored(t, serve(t), push(t, set("refs/tags/v1.2.0", "ref"), set(zero, "before")), "not tags")

@@ -12,20 +12,17 @@ import (
 // (https://docs.github.com/en/webhooks/webhook-events-and-payloads#push).
 // go-github's PushEvent would keep every commit with its file lists.
 type pushBody struct {
-	Ref        *string `json:"ref"`
-	Before     *string `json:"before"`
-	After      *string `json:"after"`
-	Deleted    bool    `json:"deleted"`
-	Forced     bool    `json:"forced"`
-	Repository *struct {
-		ID            int64  `json:"id"`
-		FullName      string `json:"full_name"`
-		DefaultBranch string `json:"default_branch"`
-	} `json:"repository"`
-	Pusher *struct {
+	Ref        *string         `json:"ref"`
+	Before     *string         `json:"before"`
+	After      *string         `json:"after"`
+	Deleted    bool            `json:"deleted"`
+	Forced     bool            `json:"forced"`
+	Repository *repositoryBody `json:"repository"`
+	Pusher     *struct {
 		Name string `json:"name"`
 	} `json:"pusher"`
-	Sender account `json:"sender"`
+	Installation *installationID `json:"installation"`
+	Sender       account         `json:"sender"`
 }
 
 const (
@@ -52,11 +49,9 @@ func readPush(raw []byte) (meaning, error) {
 		return m, refuse(http.StatusBadRequest, codeMalformed, "the push names no pusher")
 	}
 	m.repo = printable(b.Repository.FullName)
-	if b.Repository.ID <= 0 {
-		return m, unprocessable("repository.id must be a positive number")
-	}
-	if !repositoryName(b.Repository.FullName) {
-		return m, unprocessable("repository.full_name must be owner/name")
+	repository, err := b.Repository.ref()
+	if err != nil {
+		return m, err
 	}
 	if err := checkRef(*b.Ref); err != nil {
 		return m, unprocessable("ref " + err.Error())
@@ -67,24 +62,31 @@ func readPush(raw []byte) (meaning, error) {
 	if err := checkCommit(*b.After); err != nil {
 		return m, unprocessable("after " + err.Error())
 	}
-	if def := b.Repository.DefaultBranch; def != "" {
-		if err := checkRef(branchPrefix + def); err != nil {
-			return m, unprocessable("repository.default_branch " + err.Error())
-		}
+	installation, err := b.Installation.number()
+	if err != nil {
+		return m, err
 	}
 
 	branch, isBranch := strings.CutPrefix(*b.Ref, branchPrefix)
 	switch {
-	case b.Deleted || *b.After == noCommit:
-		m.ignored = "the ref was deleted"
 	case strings.HasPrefix(*b.Ref, tagPrefix):
 		m.ignored = "polset follows branches, not tags"
 	case !isBranch:
 		m.ignored = "polset follows branches only"
+	case b.Deleted || *b.After == noCommit:
+		m.action = string(polset.RepositoryBranchDeleted)
+		m.repository = &polset.RepositoryChange{
+			Action:        polset.RepositoryBranchDeleted,
+			Repository:    repository,
+			DefaultBranch: b.Repository.DefaultBranch,
+			Branch:        branch,
+			Archived:      b.Repository.Archived,
+			Installation:  installation,
+		}
 	default:
 		m.push = &polset.Push{
-			RepositoryID:  b.Repository.ID,
-			Identifier:    b.Repository.FullName,
+			RepositoryID:  repository.ID,
+			Identifier:    repository.Identifier,
 			DefaultBranch: b.Repository.DefaultBranch,
 			Branch:        branch,
 			Before:        *b.Before,
@@ -119,25 +121,4 @@ func checkCommit(id string) error {
 	default:
 		return fmt.Errorf("must be %d lower-case hexadecimal digits", len(noCommit))
 	}
-}
-
-const maxNamePart = 100 // GitHub's limit of a repository's name; logins are shorter
-
-// repositoryName reports whether s is owner/name as GitHub allows them.
-func repositoryName(s string) bool {
-	owner, name, ok := strings.Cut(s, "/")
-	if !ok || owner == "" || name == "" || len(owner) > maxNamePart || len(name) > maxNamePart {
-		return false
-	}
-	for _, r := range owner {
-		if !alphanumeric(r) && r != '-' && r != '_' {
-			return false
-		}
-	}
-	for _, r := range name {
-		if !alphanumeric(r) && r != '-' && r != '_' && r != '.' {
-			return false
-		}
-	}
-	return owner[0] != '-' && name != "." && name != ".."
 }

@@ -21,16 +21,20 @@ type hook struct {
 	id       string
 	httpURLs []string
 	closed   error // why it takes no request at all
-	secrets  func(context.Context) ([]polset.Secret, error)
+	// secrets are asked for before the body is read, and others when none of
+	// them has signed it; nil: there are no others.
+	secrets func(context.Context) ([]polset.Secret, error)
+	others  func(context.Context) ([]polset.Secret, error)
 }
 
-// app receives what is signed with the operator's own secrets.
+// app receives what is signed with the operator's own secrets, or with that of
+// the stored App.
 func (r *Receiver) app(c echo.Context) error {
 	h := hook{label: "app", id: polset.HookGitHubApp, httpURLs: r.httpURLs}
-	if len(r.secrets) == 0 {
-		h.closed = unavailable("this hook has no secret yet", errors.New("POLSET_GITHUB_WEBHOOK_SECRET is not set"))
-	}
-	h.secrets = func(context.Context) ([]polset.Secret, error) { return r.secrets, nil }
+	known, err := r.appSecrets.known(c.Request().Context())
+	h.closed = err
+	h.secrets = func(context.Context) ([]polset.Secret, error) { return known, nil }
+	h.others = r.appSecrets.again
 	return r.receive(c, h)
 }
 
@@ -52,14 +56,18 @@ func (r *Receiver) ownSecrets(ctx context.Context, id string) ([]polset.Secret, 
 	case errors.Is(err, polset.ErrNotFound):
 		return nil, noHook(err)
 	case err != nil:
-		return nil, unavailable("polset could not look the hook up: deliver again later", err)
+		return nil, notLookedUp(err)
+	case !usable(own.Secrets):
+		return nil, unavailable(noSecret, errors.New("the hook has no secret"))
 	}
-	for _, s := range own.Secrets {
-		if !s.Empty() {
-			return own.Secrets, nil
-		}
-	}
-	return nil, unavailable("this hook has no secret yet", errors.New("the hook has no secret"))
+	return own.Secrets, nil
+}
+
+// noSecret is what the answer says of a hook that nobody can sign for.
+const noSecret = "this hook has no secret yet"
+
+func notLookedUp(cause error) *refusal {
+	return unavailable("polset could not look the hook up: deliver again later", cause)
 }
 
 // noHook is the one answer for a hook that does not exist and for a repository
@@ -116,6 +124,7 @@ func (r *Receiver) deliver(w http.ResponseWriter, req *http.Request, h hook, n *
 	if err != nil {
 		return answer{}, err
 	}
+	n.meaning.heardBy(h)
 
 	return r.record(req.Context(), n.meaning, polset.Delivery{
 		HookID:     h.id,
@@ -163,7 +172,15 @@ func (r *Receiver) authenticate(w http.ResponseWriter, req *http.Request, h hook
 		return nil, err
 	}
 	w.Header().Del("Connection")
-	if !signed(in.bytes, mac, secrets) {
+	ok := signed(in.bytes, mac, secrets)
+	if !ok && h.others != nil {
+		if secrets, err = h.others(req.Context()); err != nil {
+			in.release()
+			return nil, err
+		}
+		ok = signed(in.bytes, mac, secrets)
+	}
+	if !ok {
 		in.release()
 		return nil, refuse(http.StatusUnauthorized, codeUnauthorized, "the signature does not match: the webhook's secret and the one that polset knows differ")
 	}
@@ -177,9 +194,16 @@ func (r *Receiver) record(ctx context.Context, m meaning, d polset.Delivery) (an
 	defer cancel()
 	var receipt polset.Receipt
 	var err error
-	if m.push != nil {
+	switch {
+	case m.push != nil:
 		receipt, err = r.recorder.RecordPush(ctx, d, *m.push)
-	} else {
+	case m.pull != nil:
+		receipt, err = r.lifecycle.RecordPullRequest(ctx, d, *m.pull)
+	case m.repository != nil:
+		receipt, err = r.lifecycle.RecordRepository(ctx, d, *m.repository)
+	case m.installation != nil:
+		receipt, err = r.lifecycle.RecordInstallation(ctx, d, *m.installation)
+	default:
 		receipt, err = r.recorder.RecordIgnored(ctx, d, m.ignored)
 		if receipt.Ignored == "" {
 			receipt.Ignored = m.ignored
@@ -191,7 +215,9 @@ func (r *Receiver) record(ctx context.Context, m meaning, d polset.Delivery) (an
 	case err != nil:
 		return answer{}, err
 	}
-	return answerFor(d.GUID, receipt), nil
+	a := answerFor(d.GUID, receipt)
+	a.begun = m.push != nil && a.Status == statusAccepted
+	return a, nil
 }
 
 // A note gathers what the log says of a request. Everything in it is either
@@ -213,6 +239,8 @@ func (n *note) write(log *zap.Logger, status int, outcome string, a answer, err 
 		zap.Duration("elapsed", elapsed),
 	}
 	for _, fact := range []zap.Field{
+		zap.String("action", n.meaning.action),
+		zap.String("account", n.meaning.account),
 		zap.String("repo", n.meaning.repo),
 		zap.String("ref", n.meaning.ref),
 		zap.String("commit", n.meaning.commit),
@@ -224,6 +252,9 @@ func (n *note) write(log *zap.Logger, status int, outcome string, a answer, err 
 	}
 	if a.Reason != "" {
 		fields = append(fields, zap.String("reason", a.Reason))
+	}
+	if a.Effect != "" {
+		fields = append(fields, zap.String("effect", a.Effect))
 	}
 	if len(a.Ingestions) > 0 {
 		fields = append(fields, zap.Strings("ingestions", a.Ingestions))

@@ -243,23 +243,24 @@ polset_deliveries_total{hook="repository",outcome="accepted"} 1
 	if n, err := testutil.GatherAndCount(reg, "polset_delivery_seconds"); err != nil || n != 2 {
 		t.Errorf("%d series, %v", n, err)
 	}
-	if _, err := webhook.New(webhook.Config{Recorder: newMemory(), Registerer: reg}); err == nil {
+	if _, err := webhook.New(webhook.Config{Recorder: newMemory(), Lifecycle: newMemory(), Registerer: reg}); err == nil {
 		t.Error("the same metrics were registered twice")
 	}
 }
 
 func TestConfig(t *testing.T) {
 	for name, c := range map[string]webhook.Config{
-		"no recorder":       {},
-		"negative limit":    {Recorder: newMemory(), MaxBody: -1},
-		"negative timeout":  {Recorder: newMemory(), BodyTimeout: -1},
-		"memory too little": {Recorder: newMemory(), MaxBody: 100, MaxBuffered: 599},
+		"no recorder":       {Lifecycle: newMemory()},
+		"no lifecycle":      {Recorder: newMemory()},
+		"negative limit":    {Recorder: newMemory(), Lifecycle: newMemory(), MaxBody: -1},
+		"negative timeout":  {Recorder: newMemory(), Lifecycle: newMemory(), BodyTimeout: -1},
+		"memory too little": {Recorder: newMemory(), Lifecycle: newMemory(), MaxBody: 100, MaxBuffered: 599},
 	} {
 		if _, err := webhook.New(c); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	if _, err := webhook.New(webhook.Config{Recorder: newMemory(), Secrets: []polset.Secret{polset.NewSecret("x")}}); err != nil {
+	if _, err := webhook.New(webhook.Config{Recorder: newMemory(), Lifecycle: newMemory(), Secrets: []polset.Secret{polset.NewSecret("x")}}); err != nil {
 		t.Error(err)
 	}
 }

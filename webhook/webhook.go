@@ -1,6 +1,8 @@
 // Package webhook turns an authenticated GitHub request into a
-// [polset.Delivery] and what it means: a [polset.Push], or nothing that polset
-// acts on. It answers only after its [Recorder] has committed.
+// [polset.Delivery] and what it means: a [polset.Push], a
+// [polset.PullRequest], a change of an installation or a repository, or
+// nothing that polset acts on. It answers only after its [Recorder] or its
+// [Lifecycle] has committed.
 package webhook
 
 import (
@@ -27,8 +29,9 @@ const (
 // A Recorder remembers deliveries. Every method is one transaction: what it
 // returned without an error survives a crash.
 type Recorder interface {
-	// Hook returns a repository's own hook, or polset.ErrNotFound. The id is a
-	// canonical lower-case uuid.
+	// Hook returns a repository's own hook by its canonical lower-case uuid,
+	// or the hook of the stored GitHub App by polset.HookGitHubApp. It answers
+	// polset.ErrNotFound where there is none.
 	Hook(ctx context.Context, id string) (polset.Hook, error)
 	// RecordPush records a delivery and begins an ingestion for every policy
 	// set that follows the branch. It answers polset.ErrNotFound when the push
@@ -36,6 +39,21 @@ type Recorder interface {
 	RecordPush(ctx context.Context, d polset.Delivery, p polset.Push) (polset.Receipt, error)
 	// RecordIgnored records a delivery that asks for nothing, and why.
 	RecordIgnored(ctx context.Context, d polset.Delivery, reason string) (polset.Receipt, error)
+}
+
+// A Lifecycle remembers deliveries that are no pushes. Every method is one
+// transaction, as those of a Recorder, and answers polset.ErrNotFound when the
+// delivery is of a repository that is not the hook's.
+type Lifecycle interface {
+	// RecordInstallation records what happened to an installation. Only the
+	// App's hook is told of them.
+	RecordInstallation(ctx context.Context, d polset.Delivery, c polset.InstallationChange) (polset.Receipt, error)
+	// RecordRepository records what happened to a repository, or to a branch
+	// of it.
+	RecordRepository(ctx context.Context, d polset.Delivery, c polset.RepositoryChange) (polset.Receipt, error)
+	// RecordPullRequest records a proposed commit and begins a dry run for
+	// every policy set that follows the branch it is to be merged into.
+	RecordPullRequest(ctx context.Context, d polset.Delivery, p polset.PullRequest) (polset.Receipt, error)
 }
 
 // The defaults of Config.
@@ -49,12 +67,16 @@ const (
 	DefaultAnswerTimeout = 8 * time.Second
 )
 
-// Config is what a Receiver is made of. Only Recorder is required.
+// Config is what a Receiver is made of. Only Recorder and Lifecycle are
+// required.
 type Config struct {
-	Recorder Recorder
+	Recorder  Recorder
+	Lifecycle Lifecycle
 
-	// Secrets sign the deliveries to PathApp, the newest first; any of them
-	// verifies, so that a secret can be rotated. Without one PathApp answers 503.
+	// Secrets are the operator's: they sign the deliveries to PathApp, the
+	// newest first; any of them verifies, so that a secret can be rotated.
+	// Those of the stored GitHub App verify beside them. Without either PathApp
+	// answers 503.
 	Secrets []polset.Secret
 	// HTTPURLs are the hosts whose repositories PathApp may speak for, such as
 	// https://github.com.
@@ -80,7 +102,8 @@ type Config struct {
 // A Receiver answers GitHub. It may be used by several goroutines.
 type Receiver struct {
 	recorder      Recorder
-	secrets       []polset.Secret
+	lifecycle     Lifecycle
+	appSecrets    *appSecrets
 	httpURLs      []string
 	log           *zap.Logger
 	now           func() time.Time
@@ -96,6 +119,9 @@ type Receiver struct {
 func New(c Config) (*Receiver, error) {
 	if c.Recorder == nil {
 		return nil, errors.New("webhook: a recorder is required")
+	}
+	if c.Lifecycle == nil {
+		return nil, errors.New("webhook: a lifecycle is required")
 	}
 	for i, s := range c.Secrets {
 		if s.Empty() {
@@ -130,9 +156,9 @@ func New(c Config) (*Receiver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("webhook: register metrics: %w", err)
 	}
-	return &Receiver{
+	r := &Receiver{
 		recorder:      c.Recorder,
-		secrets:       append([]polset.Secret(nil), c.Secrets...),
+		lifecycle:     c.Lifecycle,
 		httpURLs:      append([]string(nil), c.HTTPURLs...),
 		log:           c.Logger,
 		now:           c.Now,
@@ -141,7 +167,9 @@ func New(c Config) (*Receiver, error) {
 		answerTimeout: c.AnswerTimeout,
 		buffers:       newBuffers(c.MaxBody, c.MaxBuffered),
 		metrics:       m,
-	}, nil
+	}
+	r.appSecrets = &appSecrets{operator: append([]polset.Secret(nil), c.Secrets...), read: r.storedSecrets, now: c.Now}
+	return r, nil
 }
 
 // Register adds the two routes. Methods other than POST are answered 405 here,

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -31,6 +30,12 @@ type objects struct {
 	ObjectsURL string `env:"POLSET_OBJECTS_URL" placeholder:"URL" help:"file:///dir or s3://bucket/prefix?region=…&endpoint=…&path-style=true. Default: a directory in the data directory."`
 }
 
+// network is how other hosts are reached.
+type network struct {
+	AllowPrivate   []netip.Prefix `name:"allow-private-networks" env:"POLSET_ALLOW_PRIVATE_NETWORKS" placeholder:"CIDR,…" help:"Private networks that git and the GitHub API may be dialed in."`
+	ConnectTimeout time.Duration  `name:"connect-timeout" env:"POLSET_GIT_CONNECT_TIMEOUT" default:"10s" help:"Limit on connecting to a git server or the GitHub API (${default})."`
+}
+
 // config is the configuration of the server.
 type config struct {
 	rows
@@ -42,20 +47,16 @@ type config struct {
 	TLSCert        string `name:"tls-cert" env:"POLSET_TLS_CERT" placeholder:"FILE" help:"Certificate chain (PEM); reloaded when it changes."`
 	TLSKey         string `name:"tls-key" env:"POLSET_TLS_KEY" placeholder:"FILE" help:"Key of the certificate (PEM)."`
 
-	GitHubURL           string         `name:"github-url" env:"POLSET_GITHUB_URL" default:"https://github.com" placeholder:"URL" help:"Where git finds what https://github.com names (${default})."`
-	GitHubAPIURL        string         `name:"github-api-url" env:"POLSET_GITHUB_API_URL" default:"https://api.github.com" placeholder:"URL" help:"GitHub's REST API (${default})."`
-	GitHubAppID         int64          `name:"github-app-id" env:"POLSET_GITHUB_APP_ID" placeholder:"ID" help:"Id of the GitHub App."`
-	GitHubAppPrivateKey string         `name:"github-app-private-key" env:"POLSET_GITHUB_APP_PRIVATE_KEY" placeholder:"PEM|FILE" help:"Private key of the GitHub App, or the path of its file."`
-	GitHubWebhookSecret string         `name:"github-webhook-secret" env:"POLSET_GITHUB_WEBHOOK_SECRET" placeholder:"SECRET,…" help:"Secrets of /webhooks/github, comma-separated, the newest first."`
-	SubmoduleHosts      []string       `env:"POLSET_SUBMODULE_HOSTS" placeholder:"HOST,…" help:"Other https hosts from which public submodules may come."`
-	AllowPrivate        []netip.Prefix `name:"allow-private-networks" env:"POLSET_ALLOW_PRIVATE_NETWORKS" placeholder:"CIDR,…" help:"Private networks that git may dial."`
+	appKeys
+	network
+	SubmoduleHosts    []string      `env:"POLSET_SUBMODULE_HOSTS" placeholder:"HOST,…" help:"Other https hosts from which public submodules may come."`
+	ReconcileInterval time.Duration `env:"POLSET_RECONCILE_INTERVAL" default:"5m" help:"How often each followed branch is looked at, whatever deliveries say (${default})."`
 
 	Workers         int           `env:"POLSET_WORKERS" default:"16" placeholder:"N" help:"Commits ingested at once (${default})."`
 	MaxAttempts     int           `env:"POLSET_MAX_ATTEMPTS" default:"6" placeholder:"N" help:"Attempts at a commit before a passing fault becomes final (${default}); half as many where the git server hangs or sends corrupt data."`
 	RetryBase       time.Duration `env:"POLSET_RETRY_BASE" default:"2s" help:"Wait before the second attempt; doubles each time (${default})."`
 	SweepInterval   time.Duration `env:"POLSET_SWEEP_INTERVAL" default:"15s" help:"How often unfinished work is looked for in the rows (${default})."`
 	Lease           time.Duration `env:"POLSET_LEASE" default:"30s" help:"How long a worker that went silent keeps its work (${default})."`
-	ConnectTimeout  time.Duration `env:"POLSET_GIT_CONNECT_TIMEOUT" default:"10s" help:"Limit on connecting to a git server (${default})."`
 	IdleTimeout     time.Duration `env:"POLSET_GIT_IDLE_TIMEOUT" default:"20s" help:"Limit on a git server's silence (${default})."`
 	FetchTimeout    time.Duration `env:"POLSET_FETCH_TIMEOUT" default:"2m" help:"Limit on each fetch of a commit (${default})."`
 	ValidateTimeout time.Duration `env:"POLSET_VALIDATE_TIMEOUT" default:"1m" help:"Limit on compiling the policies (${default})."`
@@ -69,22 +70,12 @@ type config struct {
 // check completes the configuration and finds what cannot work before
 // anything is opened.
 func (c *config) check() error {
-	for _, u := range []struct {
-		name  string
-		value *string
-	}{
-		{"POLSET_PUBLIC_URL", &c.PublicURL},
-		{"POLSET_GITHUB_URL", &c.GitHubURL},
-		{"POLSET_GITHUB_API_URL", &c.GitHubAPIURL},
-	} {
-		if *u.value == "" && u.value == &c.PublicURL {
-			continue // the listener will tell
+	if c.PublicURL != "" { // else the listener will tell
+		public, err := checkBaseURL("POLSET_PUBLIC_URL", c.PublicURL)
+		if err != nil {
+			return err
 		}
-		*u.value = strings.TrimRight(*u.value, "/")
-		parsed, err := url.Parse(*u.value)
-		if err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.User != nil || parsed.RawQuery != "" {
-			return fmt.Errorf("%s must be an http or https URL without credentials and query", u.name)
-		}
+		c.PublicURL = public
 	}
 	if err := c.checkDatabase(); err != nil {
 		return err
@@ -100,8 +91,9 @@ func (c *config) check() error {
 	}
 	for name, n := range map[string]int64{
 		"POLSET_WORKERS": int64(c.Workers), "POLSET_MAX_ATTEMPTS": int64(c.MaxAttempts),
-		"POLSET_RETRY_BASE": int64(c.RetryBase), "POLSET_SWEEP_INTERVAL": int64(c.SweepInterval),
-		"POLSET_LEASE": int64(c.Lease), "POLSET_GIT_CONNECT_TIMEOUT": int64(c.ConnectTimeout),
+		"POLSET_RETRY_BASE": int64(c.RetryBase), "POLSET_RECONCILE_INTERVAL": int64(c.ReconcileInterval),
+		"POLSET_SWEEP_INTERVAL": int64(c.SweepInterval),
+		"POLSET_LEASE":          int64(c.Lease), "POLSET_GIT_CONNECT_TIMEOUT": int64(c.ConnectTimeout),
 		"POLSET_GIT_IDLE_TIMEOUT": int64(c.IdleTimeout), "POLSET_FETCH_TIMEOUT": int64(c.FetchTimeout),
 		"POLSET_VALIDATE_TIMEOUT": int64(c.ValidateTimeout), "POLSET_STORE_TIMEOUT": int64(c.StoreTimeout),
 		"POLSET_MAX_ARCHIVE_BYTES": c.MaxArchiveBytes, "POLSET_MAX_ARCHIVE_FILES": int64(c.MaxArchiveFiles),
@@ -132,27 +124,14 @@ func (c *config) completePublicURL(listening net.Addr) {
 	c.PublicURL = scheme + "://" + net.JoinHostPort(host, port)
 }
 
-// checkApp reads the App's key where a path was given, so that a wrong one is
-// told at start and not at the first push.
-func (c *config) checkApp() error {
-	if (c.GitHubAppID == 0) != (c.GitHubAppPrivateKey == "") {
-		return errors.New("POLSET_GITHUB_APP_ID and POLSET_GITHUB_APP_PRIVATE_KEY go together")
+// checkBaseURL returns a URL that others begin with, without a slash at its end.
+func checkBaseURL(name, text string) (string, error) {
+	text = strings.TrimRight(text, "/")
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" {
+		return "", fmt.Errorf("%s must be an http or https URL without credentials and query", name)
 	}
-	if c.GitHubAppPrivateKey == "" {
-		return nil
-	}
-	key := []byte(c.GitHubAppPrivateKey)
-	if !strings.Contains(c.GitHubAppPrivateKey, "-----BEGIN") {
-		var err error
-		if key, err = os.ReadFile(c.GitHubAppPrivateKey); err != nil {
-			return fmt.Errorf("read POLSET_GITHUB_APP_PRIVATE_KEY: %w", err)
-		}
-	}
-	if block, _ := pem.Decode(key); block == nil {
-		return errors.New("POLSET_GITHUB_APP_PRIVATE_KEY holds no PEM block")
-	}
-	c.GitHubAppPrivateKey = string(key)
-	return nil
+	return text, nil
 }
 
 // postgres reports whether the rows live in PostgreSQL.

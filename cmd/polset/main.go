@@ -17,6 +17,8 @@ import (
 type commands struct {
 	Serve   serveCommand   `cmd:"" help:"Serve the webhooks and the API, and ingest what arrives."`
 	Token   tokenCommands  `cmd:"" help:"Manage API tokens."`
+	GitHub  githubCommands `cmd:"" name:"github" help:"Set the GitHub App up, and bind its installations."`
+	Replay  replayCommand  `cmd:"" help:"Run a delivery again."`
 	Audit   auditCommands  `cmd:"" help:"Check the audit chains."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }

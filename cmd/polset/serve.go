@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -19,6 +20,7 @@ import (
 	"github.com/polset/polset"
 	"github.com/polset/polset/api"
 	"github.com/polset/polset/archive"
+	"github.com/polset/polset/githubapp"
 	"github.com/polset/polset/ingest"
 	"github.com/polset/polset/ingest/source"
 	"github.com/polset/polset/store"
@@ -70,8 +72,10 @@ type node struct {
 	config
 	log    *zap.Logger
 	store  *store.Store
+	github *githubapp.Client
 	git    *source.Git
 	worker *ingest.Worker
+	loops  []loop
 	echo   *echo.Echo
 	tls    *tls.Config
 }
@@ -98,10 +102,16 @@ func newNode(ctx context.Context, c config, log *zap.Logger) (_ *node, err error
 	if err != nil {
 		return nil, err
 	}
-	if n.git, err = c.newSource(log, registry); err != nil {
+	if n.github, err = c.newGitHub(c.apps(n.store), c.network, log, registry); err != nil {
+		return nil, err
+	}
+	if n.git, err = c.newSource(n, log, registry); err != nil {
 		return nil, err
 	}
 	if n.worker, err = c.newWorker(n, bucket, log, registry); err != nil {
+		return nil, err
+	}
+	if err := c.addLoops(n, log, registry); err != nil {
 		return nil, err
 	}
 	n.echo = newEcho(log, registry)
@@ -113,6 +123,7 @@ func newNode(ctx context.Context, c config, log *zap.Logger) (_ *node, err error
 	face, err := api.New(api.Config{
 		Organizations: n.store, Connections: n.store, PolicySets: n.store, Versions: n.store,
 		Tokens: n.store, Audit: n.store, Heads: n.git, Objects: bucket,
+		Apps: c.apps(n.store), Installations: n.store, Repositories: n.github, Actions: n.store, SetupLinks: n.store,
 		PublicURL: c.PublicURL, LinkKey: key.Derive("object links"),
 		BootstrapToken: polset.NewSecret(c.BootstrapToken),
 		GitHubURL:      c.GitHubURL, GitHubAPIURL: c.GitHubAPIURL,
@@ -122,7 +133,7 @@ func newNode(ctx context.Context, c config, log *zap.Logger) (_ *node, err error
 		return nil, err
 	}
 	face.Register(n.echo)
-	return n, nil
+	return n, c.registerPages(n, key, log)
 }
 
 // openStore opens the rows, and with them the key of the secrets at rest.
@@ -162,9 +173,9 @@ func (c config) limits() archive.Limits {
 	return archive.Limits{Bytes: c.MaxArchiveBytes, Files: c.MaxArchiveFiles, FileBytes: c.MaxFileBytes}
 }
 
-func (c config) newSource(log *zap.Logger, registry prometheus.Registerer) (*source.Git, error) {
+func (c config) newSource(n *node, log *zap.Logger, registry prometheus.Registerer) (*source.Git, error) {
 	return source.New(source.Config{
-		GitHubURL: c.GitHubURL, AllowPrivate: c.AllowPrivate, SubmoduleHosts: c.SubmoduleHosts,
+		Tokens: n.github, GitHubURL: c.GitHubURL, AllowPrivate: c.AllowPrivate, SubmoduleHosts: c.SubmoduleHosts,
 		Limits:         source.Limits{Bytes: c.MaxArchiveBytes, Files: c.MaxArchiveFiles, FileBytes: c.MaxFileBytes},
 		ConnectTimeout: c.ConnectTimeout, IdleTimeout: c.IdleTimeout, Timeout: c.FetchTimeout,
 		Logger: log.Named("source"), Registerer: registry,
@@ -191,11 +202,8 @@ func (c config) registerWebhooks(n *node, log *zap.Logger, registry prometheus.R
 	if err != nil {
 		return fmt.Errorf("POLSET_GITHUB_WEBHOOK_SECRET: %w", err)
 	}
-	if len(secrets) == 0 {
-		log.Warn("POLSET_GITHUB_WEBHOOK_SECRET is not set: /webhooks/github answers 503")
-	}
 	receiver, err := webhook.New(webhook.Config{
-		Recorder: n.store, Secrets: secrets, HTTPURLs: []string{"https://github.com", c.GitHubURL},
+		Recorder: n.store, Lifecycle: n.store, Secrets: secrets, HTTPURLs: []string{"https://github.com", c.GitHubURL},
 		Logger: log.Named("webhook"), Registerer: registry,
 	})
 	if err != nil {
@@ -243,13 +251,15 @@ func (n *node) serve(ctx context.Context, listener net.Listener) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("start the queue: %w", err), listener.Close())
 	}
-	swept := make(chan struct{})
-	sweeping, stopSweeping := context.WithCancel(ctx)
-	go func() {
-		defer close(swept)
-		n.sweep(sweeping)
-	}()
+	looping, stopLooping := context.WithCancel(ctx)
+	var looped sync.WaitGroup
+	for _, l := range n.loops {
+		looped.Go(func() { l(looping) })
+	}
 
+	if err := n.offerSetup(ctx); err != nil {
+		n.log.Warn("no set-up link; polset github setup makes one", zap.Error(err))
+	}
 	server := &http.Server{
 		Handler:           n.echo,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -269,14 +279,14 @@ func (n *node) serve(ctx context.Context, listener net.Listener) error {
 	case <-ctx.Done():
 		n.log.Info("stopping")
 	}
-	stopSweeping()
+	stopLooping()
 	draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
 	if e := server.Shutdown(draining); e != nil {
 		n.log.Warn("requests cut off", zap.Error(e))
 		err = errors.Join(err, server.Close())
 	}
-	<-swept
+	looped.Wait()
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	if e := jobs.Stop(stopping); e != nil {
@@ -286,31 +296,13 @@ func (n *node) serve(ctx context.Context, listener net.Listener) error {
 	return err
 }
 
-// sweep looks for unfinished work at start and from then on periodically.
-func (n *node) sweep(ctx context.Context) {
-	tick := time.NewTicker(n.SweepInterval)
-	defer tick.Stop()
-	for {
-		switch found, err := n.store.Sweep(ctx); {
-		case ctx.Err() != nil:
-			return
-		case err != nil:
-			n.log.Warn("sweep", zap.Error(err))
-		case found > 0:
-			n.log.Info("unfinished work found", zap.Int("ingestions", found))
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}
-
 // close releases what newNode opened.
 func (n *node) close() error {
 	if n.git != nil {
 		n.git.Close()
+	}
+	if n.github != nil {
+		n.github.Close()
 	}
 	if n.store != nil {
 		return n.store.Close()

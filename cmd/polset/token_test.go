@@ -1,0 +1,197 @@
+package main_test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/polset/polset/internal/polsettest"
+	"github.com/polset/polset/internal/polsettest/hub"
+)
+
+// connect makes an organization with a token of a user's, and returns the id
+// of its oauth token.
+func (w *appWorld) connect(organization, token string) string {
+	w.t.Helper()
+	w.Node.must(201, "POST", "/api/v2/organizations", resource("organizations", document{"name": organization, "email": organization + "@example.com"}))
+	d := w.Node.must(201, "POST", "/api/v2/organizations/"+organization+"/oauth-clients", resource("oauth-clients", document{
+		"service-provider": "github", "http-url": "https://github.com", "api-url": "https://api.github.com",
+		"oauth-token-string": token,
+	}))
+	return text(list(d, "data", "relationships", "oauth-tokens", "data")[0], "id")
+}
+
+// hookStatus waits until a policy set says something of its hook.
+func (w *appWorld) hookStatus(id, status string) document {
+	w.t.Helper()
+	var vcs document
+	eventually(w.t, 30*time.Second, "webhook-status "+status, func() bool {
+		vcs, _ = w.Show(id)["vcs-repo"].(document)
+		return text(vcs, "webhook-status") == status
+	})
+	return vcs
+}
+
+// TestTokenConnection follows a repository with a token that may do all that
+// is needed: polset makes the hook, reports by commit statuses, rotates the
+// secret and takes the hook away again.
+func TestTokenConnection(t *testing.T) {
+	w := newAppWorld(t)
+	r := w.Hub.Repository("acme/policies")
+	first := r.Push("main", policies("policies", 1, "one"))
+	n := w.Start()
+	token := w.connect("acme", w.Hub.PersonalToken(w.Hub.User("octocat"), "repo", "admin:repo_hook"))
+	id := text(n.PolicySet(set{Org: "acme", Name: "production", Path: "policies", Repo: "acme/policies", Token: token}), "data", "id")
+	w.Ready(id, first)
+	w.hookStatus(id, "active")
+	hooks := r.Hooks()
+	if len(hooks) != 1 {
+		t.Fatalf("%d hooks on GitHub, want one", len(hooks))
+	}
+
+	status := func(commit, want string) {
+		t.Helper()
+		eventually(t, 30*time.Second, "commit status "+want, func() bool {
+			return r.LatestStatuses(commit)["polset/acme/production"].State == want
+		})
+	}
+	second := r.Push("main", policies("policies", 2, "two"))
+	w.Ready(id, second)
+	status(second, "success")
+	files := policies("policies", 1, "three")
+	files["policies/p0.rego"] = "package policies.p0\n\ndeny contains msg if {\n"
+	status(r.Push("main", files), "failure")
+	good := r.Push("main", policies("policies", 2, "four"))
+	w.Ready(id, good)
+
+	t.Run("the secret is rotated", func(t *testing.T) {
+		d := n.must(200, "POST", "/api/v2/policy-sets/"+id+"/actions/rotate-webhook-secret", nil)
+		if text(d, "data", "attributes", "vcs-repo", "webhook-secret") == "" {
+			t.Errorf("the new secret is not shown: %v", d)
+		}
+		w.hookStatus(id, "active")
+		if now := r.Hooks(); len(now) != 1 || now[0].Secret == hooks[0].Secret || now[0].ID != hooks[0].ID {
+			t.Errorf("hooks after the rotation: %d, the same secret: %t", len(now), now[0].Secret == hooks[0].Secret)
+		}
+		w.Ready(id, r.Push("main", policies("policies", 3, "rotated")))
+	})
+	t.Run("the hook goes with its last policy set, over an outage", func(t *testing.T) {
+		w.Hub.Fault("DELETE /repos/{owner}/{repo}/hooks/{hook_id}", polsettest.Status(503, ""))
+		n.must(204, "DELETE", "/api/v2/policy-sets/"+id, nil)
+		eventually(t, 20*time.Second, "tried", func() bool {
+			return slices.ContainsFunc(w.Hub.Calls(), func(c hub.Call) bool {
+				return c.Method == http.MethodDelete && c.Status == http.StatusServiceUnavailable
+			})
+		})
+		w.Hub.Fault("DELETE /repos/{owner}/{repo}/hooks/{hook_id}", nil)
+		eventually(t, 60*time.Second, "without a hook", func() bool { return len(r.Hooks()) == 0 })
+	})
+}
+
+// TestTokenByHand follows a repository with a token that may only read.
+func TestTokenByHand(t *testing.T) {
+	w := newAppWorld(t)
+	reader := w.Hub.User("reader")
+	r := w.Hub.Repository("acme/policies")
+	r.Grant(reader, "read")
+	first := r.Push("main", policies("policies", 1, "one"))
+	n := w.Start()
+	token := w.connect("acme", w.Hub.PersonalToken(reader, "repo"))
+	created := n.PolicySet(set{Org: "acme", Name: "production", Path: "policies", Repo: "acme/policies", Token: token})
+	id := text(created, "data", "id")
+	secret := text(created, "data", "attributes", "vcs-repo", "webhook-secret")
+	w.Ready(id, first)
+	vcs := w.hookStatus(id, "manual")
+	if message := text(vcs, "webhook-message"); !strings.Contains(message, text(vcs, "webhook-url")) {
+		t.Errorf("what to do by hand does not name the hook's address: %q", message)
+	}
+	r.AddHook(text(vcs, "webhook-url"), secret, "push")
+	w.Ready(id, r.Push("main", policies("policies", 2, "by hand")))
+	if got := w.Show(id)["degraded"]; got != nil {
+		t.Errorf("a token that may not report is no loss of access: %v", got)
+	}
+}
+
+// TestByHand runs commits and deliveries again.
+func TestByHand(t *testing.T) {
+	w := newAppWorld(t)
+	r := w.Hub.Repository("acme/policies")
+	first := r.Push("main", policies("policies", 1, "one"))
+	n := w.Start()
+	w.InstallFor("acme")
+	id := w.Set("acme", "production", r)
+	w.Ready(id, first)
+	second := r.Push("main", policies("policies", 2, "two"))
+	w.Ready(id, second)
+	elsewhere := r.Push("other", policies("policies", 3, "other"))
+	ingest := "/api/v2/policy-sets/" + id + "/actions/ingest"
+
+	t.Run("a commit of the branch", func(t *testing.T) {
+		d := n.must(202, "POST", ingest, resource("policy-set-ingestions", document{"commit": first}))
+		if cause := text(d, "data", "attributes", "cause"); cause != "manual" {
+			t.Errorf("cause %q", cause)
+		}
+		n.Settled(id, 30*time.Second)
+		w.Ready(id, second) // the head stays in force
+	})
+	t.Run("a commit that is not on the branch", func(t *testing.T) {
+		if code, d := n.Call("POST", ingest, resource("policy-set-ingestions", document{"commit": elsewhere})); code != 422 {
+			t.Errorf("answered %d: %v", code, d)
+		}
+	})
+	t.Run("the head", func(t *testing.T) {
+		before := len(n.Ingestions(id))
+		n.must(202, "POST", ingest, nil)
+		if after := n.Settled(id, 30*time.Second); len(after) != before+1 {
+			t.Errorf("%d ingestions, want %d", len(after), before+1)
+		}
+	})
+	t.Run("a delivery that polset has", func(t *testing.T) {
+		before := len(n.Ingestions(id))
+		var guid string
+		for _, d := range w.App.Deliveries() {
+			if d.Event == "push" && strings.Contains(string(d.Body), `"after":"`+second) {
+				guid = d.GUID
+			}
+		}
+		out, err := command(t, w.env, "replay", "--delivery", guid)
+		if err != nil || !strings.HasPrefix(out, "ing-") {
+			t.Fatalf("replay: %v\n%s", err, out)
+		}
+		if after := n.Settled(id, 30*time.Second); len(after) != before+1 || text(after[0], "attributes", "cause") != "replay" {
+			t.Errorf("%d ingestions after the replay, want %d: %v", len(after), before+1, after[0])
+		}
+	})
+	t.Run("a delivery that never arrived", func(t *testing.T) {
+		r.Push("feature", policies("policies", 3, "feature"))
+		w.Hub.DropDeliveries(true)
+		pr := r.OpenPullRequest(hub.PullRequestConfig{Branch: "feature"})
+		w.Hub.DropDeliveries(false)
+		all := w.App.Deliveries()
+		if out, err := command(t, w.env, "replay", "--delivery", all[len(all)-1].GUID); err != nil {
+			t.Fatalf("replay: %v\n%s", err, out)
+		}
+		w.Concluded(r, pr.Head(), "polset/acme/production (pull request)")
+	})
+	t.Run("a delivery that came too early", func(t *testing.T) {
+		late := w.Hub.Repository("acme/late")
+		commit := late.Push("main", policies("policies", 1, "late")) // ignored: nobody follows it yet
+		all := w.App.Deliveries()
+		other := w.Set("acme", "late", late)
+		w.Ready(other, commit)
+		before := len(n.Settled(other, 30*time.Second))
+		if out, err := command(t, w.env, "replay", "--delivery", all[len(all)-1].GUID); err != nil {
+			t.Fatalf("replay: %v\n%s", err, out)
+		}
+		eventually(t, 20*time.Second, "ingested by its delivery", func() bool { return len(n.Ingestions(other)) > before })
+	})
+	t.Run("a delivery that nobody knows", func(t *testing.T) {
+		if out, err := command(t, w.env, "replay", "--delivery", uuid.NewString()); err == nil || !strings.Contains(out, "three days") {
+			t.Errorf("replay: %v\n%s", err, out)
+		}
+	})
+}
