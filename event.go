@@ -1,5 +1,7 @@
 package polset
 
+import "time"
+
 // InstallationAction is what happened to an installation.
 type InstallationAction string
 
@@ -76,4 +78,7 @@ type PullRequest struct {
 	Fork         bool
 	Author       string // the GitHub login, as claimed
 	Installation int64  // GitHub's number; 0 at a repository's own hook
+	// UpdatedAt is when the pull request last changed, by GitHub's clock and
+	// in its seconds; zero where the delivery does not say.
+	UpdatedAt time.Time
 }

@@ -10,8 +10,8 @@ import (
 )
 
 // BindInstallation lets an organization, by name, use an installation; one that
-// it may use already changes nothing. Its policy sets whose installation on the
-// same account was deleted go on with this one. Only the site admin finds what
+// it may use already stays so. Its policy sets whose installation on the same
+// account was deleted go on with this one. Only the site admin finds what
 // to bind; an installation that does not exist any more is ErrNotFound.
 func (s *Store) BindInstallation(ctx context.Context, by polset.Principal, id, organization string) error {
 	err := s.write(ctx, by, func(ctx context.Context, tx *tx) error {
@@ -133,51 +133,42 @@ func (t *tx) holdBinding(ctx context.Context, id, organization string) (o polset
 	return o, i, found(err)
 }
 
-// bindInstallation has what the organization follows through the installation,
-// or followed through an earlier one on its account, look again.
+// bindInstallation has what the organization follows through the installation
+// look again, and what it followed through an earlier one on its account that
+// was deleted, whether the binding is new or not.
 func (s *Store) bindInstallation(ctx context.Context, tx *tx, i rows.Installation, o polset.Organization, details map[string]string) error {
 	n, err := tx.BindInstallation(ctx, rows.BindInstallationParams{
 		InstallationID: i.ID, OrganizationID: o.ID, BoundBy: tx.actor, BoundAt: tx.now,
 	})
-	if err != nil || n == 0 {
+	if err != nil {
 		return err
 	}
-	tx.noteBinding("installation.bound", i, o, details)
-	former := func() ([]rows.PolicySet, error) {
-		return tx.PolicySetsOfPredecessors(ctx, rows.PolicySetsOfPredecessorsParams{
+	isNew := n > 0
+	if isNew {
+		tx.noteBinding("installation.bound", i, o, details)
+	}
+	if err := tx.holdPredecessors(ctx, i, o); err != nil {
+		return err
+	}
+	sets, err := tx.holdRepositories(ctx, func() (sets []rows.PolicySet, err error) {
+		if isNew {
+			if sets, err = tx.setsOfInstallation(ctx, i, o); err != nil {
+				return nil, err
+			}
+		}
+		left, err := tx.PolicySetsOfPredecessors(ctx, rows.PolicySetsOfPredecessorsParams{
 			OrganizationID: o.ID, AccountID: i.AccountID, HTTPURL: i.HTTPURL,
 		})
-	}
-	sets, err := tx.holdRepositories(ctx, func() ([]rows.PolicySet, error) {
-		own, err := tx.setsOfInstallation(ctx, i, o)
-		if err != nil {
-			return nil, err
-		}
-		left, err := former()
-		return append(own, left...), err
+		return append(sets, left...), err
 	})
 	if err != nil {
 		return err
 	}
-	for n, set := range sets {
-		if set.InstallationID.String == i.ID {
-			continue
-		}
-		if err := tx.MoveToInstallation(ctx, rows.MoveToInstallationParams{ID: set.ID, InstallationID: nullString(i.ID), Now: tx.now}); err != nil {
-			return err
-		}
-		tx.note(o.ID, "policy-set.updated", set.ID, map[string]string{
-			"changed": "vcs-repo", "installation": i.ID, "from": set.InstallationID.String,
-		})
-		sets[n].InstallationID = nullString(i.ID)
-	}
-	if err := tx.reconsider(ctx, sets, polset.DegradedInstallationUnbound, polset.DegradedInstallationDeleted); err != nil {
+	own, left := partition(sets, func(p rows.PolicySet) bool { return p.InstallationID.String == i.ID })
+	if err := s.readAgain(ctx, tx, i, own, polset.DegradedInstallationUnbound, polset.DegradedInstallationDeleted); err != nil {
 		return err
 	}
-	if err := tx.resumeReports(ctx, i.ID); err != nil {
-		return err
-	}
-	return s.lookAgain(ctx, tx, sets...)
+	return s.succeed(ctx, tx, i, left)
 }
 
 func (t *tx) setsOfInstallation(ctx context.Context, i rows.Installation, o polset.Organization) ([]rows.PolicySet, error) {

@@ -100,3 +100,86 @@ func TestBindByLink(t *testing.T) {
 		b.verify()
 	})
 }
+
+// The next installation may be bound before polset hears that the one before is
+// deleted.
+func TestBoundBeforeTheDeletion(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		i := b.installed(51, "acme", b.org.Name)
+		b.organization("rivals")
+		b.must(b.BindInstallation(b.ctx(), admin, i.ID, "rivals"))
+		p := b.through(i, "net", "acme/policies", 42)
+		theirs := i
+		theirs.Organizations = []string{"rivals"}
+		q := b.through(theirs, "net", "acme/policies", 42)
+		install := func(number int64) polset.Installation {
+			b.Helper()
+			again := installationOf(number, "acme")
+			again.AccountID = i.AccountID
+			b.happened(polset.InstallationChange{Action: polset.InstallationCreated, Installation: again, SenderID: 9})
+			list, _, err := b.Installations(b.ctx(), admin, polset.InstallationFilter{ExternalID: number}, polset.Page{Number: 1, Size: 1})
+			b.must(err)
+			return list[0]
+		}
+		next := install(53)
+		b.must(b.BindInstallation(b.ctx(), admin, next.ID, b.org.Name))
+		if got := b.set(p.ID).VCS.InstallationID; got != i.ID {
+			b.Fatal("taken from one that exists")
+		}
+		r := b.happened(polset.InstallationChange{Action: polset.InstallationDeleted, Installation: installationOf(51, "acme")})
+		if r.Effect != "installation deleted: 1 policy sets degraded" {
+			b.Fatalf("receipt %+v", r)
+		}
+		if got := b.set(p.ID).VCS; got.InstallationID != next.ID || got.Generation != 1 {
+			b.Fatalf("vcs %+v", got)
+		}
+		b.degraded(p.ID, "")
+		b.looking(p.ID, 1)
+		b.seesAgain(b.set(p.ID), "c1")
+		b.degraded(q.ID, polset.DegradedInstallationDeleted) // that nobody has bound another to
+		if got := b.set(q.ID).VCS.InstallationID; got != i.ID {
+			b.Fatal("it went to one that its organization may not use")
+		}
+
+		b.sub("a binding that is repeated takes over what is left", func(b *bench) {
+			b.exec("UPDATE policy_sets SET installation_id = $1, degraded = 'installation-deleted', degraded_message = 'Gone.' WHERE id = $2", i.ID, p.ID)
+			b.must(b.BindInstallation(b.ctx(), admin, next.ID, b.org.Name))
+			if got := b.set(p.ID).VCS.InstallationID; got != next.ID {
+				b.Fatal("still with the deleted one")
+			}
+			b.degraded(p.ID, polset.DegradedAccessLost)
+			b.seesAgain(b.set(p.ID), "c2")
+			b.degraded(p.ID, "")
+			b.must(b.BindInstallation(b.ctx(), admin, next.ID, b.org.Name))
+			b.looking(p.ID, 0)
+		})
+		b.verify()
+	})
+}
+
+// Bound while the one before is being deleted: one of the two sees the other.
+func TestBoundDuringTheDeletion(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		for n := range int64(8) {
+			i := b.installed(100+n, "acme", b.org.Name)
+			p := b.through(i, polset.NewID("set"), "acme/policies", 42)
+			again := installationOf(200+n, "acme")
+			again.AccountID = i.AccountID
+			b.happened(polset.InstallationChange{Action: polset.InstallationCreated, Installation: again, SenderID: 9})
+			list, _, err := b.Installations(b.ctx(), admin, polset.InstallationFilter{ExternalID: 200 + n}, polset.Page{Number: 1, Size: 1})
+			b.must(err)
+			told := make(chan error, 1)
+			go func() {
+				told <- second(b.RecordInstallation(b.ctx(), delivery(polset.HookGitHubApp), polset.InstallationChange{
+					Action: polset.InstallationDeleted, Installation: installationOf(100+n, "acme"),
+				}))
+			}()
+			b.must(b.BindInstallation(b.ctx(), admin, list[0].ID, b.org.Name))
+			b.must(<-told)
+			if got := b.set(p.ID).VCS.InstallationID; got != list[0].ID {
+				b.Fatalf("round %d: still with the deleted one", n)
+			}
+		}
+		b.verify()
+	})
+}

@@ -35,6 +35,7 @@ func (b *bench) complete(setID, head, ingested string, gap bool) {
 func (b *bench) past() {
 	b.Helper()
 	b.exec(`UPDATE branches SET changed_at = $1`, b.At().Add(-time.Hour))
+	b.exec(`UPDATE policy_sets SET followed_at = $1`, b.At().Add(-time.Hour))
 }
 
 func TestCompleteness(t *testing.T) {
@@ -184,5 +185,39 @@ func TestGapMetrics(t *testing.T) {
 		b.exec(`UPDATE branches SET seen_at = $1`, b.At().Add(-2*time.Hour))
 		between("polset_ingest_look_age_seconds", 2*time.Hour, 121*time.Minute)
 		b.must(node.Close())
+	})
+}
+
+// TestGapBegins: a gap is no older than what a policy set follows now.
+func TestGapBegins(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		p := b.settled("net", "main", "c0")
+		b.exec(`UPDATE branches SET changed_at = $1`, b.At().Add(-90*24*time.Hour))
+		gap := func(id string, from, to time.Duration) {
+			b.Helper()
+			metric, err := b.gap(b.ctx())
+			b.must(err)
+			for _, g := range []time.Duration{b.set(id).Completeness.Gap, metric} {
+				if g < from || g > to {
+					b.Fatalf("gap %s, want %s to %s", g, from, to)
+				}
+			}
+		}
+		path := "elsewhere"
+		b.must(second(b.UpdatePolicySet(b.ctx(), admin, p.ID, polset.PolicySetChange{PoliciesPath: &path})))
+		gap(p.ID, 1, time.Minute)
+		b.exec(`UPDATE policy_sets SET followed_at = $1`, b.At().Add(-time.Hour))
+		name := "renamed"
+		b.must(second(b.UpdatePolicySet(b.ctx(), admin, p.ID, polset.PolicySetChange{Name: &name})))
+		gap(p.ID, time.Hour, 61*time.Minute)
+
+		b.must(b.DeletePolicySet(b.ctx(), admin, b.follower("stays", "next", polset.Head{}).ID))
+		n := b.follower("new", "main", polset.Head{Branch: "main", Commit: "c0"})
+		b.exec(`UPDATE policy_sets SET settled_head = 'c0' WHERE id = $1`, p.ID)
+		gap(n.ID, 1, time.Minute)
+		// The oldest gap is not that of the oldest head.
+		b.exec(`UPDATE policy_sets SET settled_head = '' WHERE id = $1`, p.ID)
+		b.exec(`UPDATE policy_sets SET followed_at = $1 WHERE id = $2`, b.At().Add(-2*time.Hour), n.ID)
+		gap(n.ID, 2*time.Hour, 121*time.Minute)
 	})
 }

@@ -17,7 +17,8 @@ import (
 // commit for each policy set that follows the branch it is to be merged into.
 // Earlier dry runs of the same pull request that have not ended are ignored.
 // A delivery that is known changes nothing, nor does a commit that was the last
-// of its pull request. A repository that the hook does not speak for is answered
+// of its pull request, nor one that came late: GitHub's times tell, where they
+// are given. A repository that the hook does not speak for is answered
 // as by RecordPush.
 func (s *Store) RecordPullRequest(ctx context.Context, d polset.Delivery, p polset.PullRequest) (polset.Receipt, error) {
 	var receipt polset.Receipt
@@ -35,7 +36,7 @@ func (s *Store) RecordPullRequest(ctx context.Context, d polset.Delivery, p pols
 		if err != nil {
 			return err
 		}
-		followed, begun := 0, 0
+		followed, begun, late := 0, 0, 0
 		for _, r := range repositories {
 			sets, err := tx.followers(ctx, r, p.Base, r.DefaultBranch, p.DefaultBranch)
 			if err != nil {
@@ -44,16 +45,18 @@ func (s *Store) RecordPullRequest(ctx context.Context, d polset.Delivery, p pols
 			// Without a credential it can neither be read nor answered.
 			sets = slices.DeleteFunc(sets, func(p rows.PolicySet) bool { return credentialOf(p.TokenID, p.InstallationID) == "" })
 			followed += len(sets)
-			n, err := tx.beginDryRuns(ctx, d, p, r, sets)
+			n, old, err := tx.beginDryRuns(ctx, d, p, r, sets)
 			if err != nil {
 				return err
 			}
-			begun += n
+			begun, late = begun+n, late+old
 		}
 		switch {
 		case begun > 0:
 			receipt.Effect = fmt.Sprintf("dry runs begun: %d", begun)
 			return nil
+		case late > 0:
+			receipt.Ignored = "a newer state of the pull request is known"
 		case followed > 0:
 			receipt.Duplicate = true
 			return tx.settleDelivery(ctx, d, deliveryRepeated, "every policy set has accepted this commit before")
@@ -70,15 +73,27 @@ func (s *Store) RecordPullRequest(ctx context.Context, d polset.Delivery, p pols
 	return receipt, nil
 }
 
-// beginDryRuns says how many it began.
-func (t *tx) beginDryRuns(ctx context.Context, d polset.Delivery, p polset.PullRequest, r rows.Repository, sets []rows.PolicySet) (begun int, err error) {
+// beginDryRuns says how many it began, and for how many sets the pull request
+// came late.
+func (t *tx) beginDryRuns(ctx context.Context, d polset.Delivery, p polset.PullRequest, r rows.Repository, sets []rows.PolicySet) (begun, late int, err error) {
+	told := micro(p.UpdatedAt)
 	for _, set := range sets {
 		last, err := t.LastDryRun(ctx, rows.LastDryRunParams{PolicySetID: set.ID, Number: int64(p.Number)})
-		if err == nil && last.CommitID == p.Head && last.Status != string(polset.DryRunIgnored) {
-			continue
-		}
 		if err != nil && !errors.Is(found(err), polset.ErrNotFound) {
-			return 0, err
+			return 0, 0, err
+		}
+		switch {
+		case err != nil: // the first of its pull request
+		case !told.IsZero() && told.Before(utc(last.ToldAt)):
+			late++
+			continue
+		case last.CommitID == p.Head && last.Status != string(polset.DryRunIgnored):
+			if told.After(utc(last.ToldAt)) {
+				if err := t.TellDryRun(ctx, rows.TellDryRunParams{ID: last.ID, ToldAt: nullTime(told)}); err != nil {
+					return 0, 0, err
+				}
+			}
+			continue
 		}
 		if begun == 0 {
 			t.note(r.OrganizationID, "delivery.accepted", d.GUID, map[string]string{
@@ -87,14 +102,14 @@ func (t *tx) beginDryRuns(ctx context.Context, d polset.Delivery, p polset.PullR
 			})
 		}
 		if err := t.ignoreDryRuns(ctx, set, p.Number, "another commit of the pull request came"); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		if err := t.insertDryRun(ctx, d, p, set); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		begun++
 	}
-	return begun, nil
+	return begun, late, nil
 }
 
 func (t *tx) insertDryRun(ctx context.Context, d polset.Delivery, p polset.PullRequest, set rows.PolicySet) error {
@@ -106,7 +121,7 @@ func (t *tx) insertDryRun(ctx context.Context, d polset.Delivery, p polset.PullR
 	err = t.InsertDryRun(ctx, rows.InsertDryRunParams{
 		ID: id, PolicySetID: set.ID, RepositoryID: set.RepositoryID.String, TokenID: set.TokenID, InstallationID: set.InstallationID,
 		Number: int64(p.Number), Base: p.Base, CommitID: p.Head, Fork: p.Fork, Path: path, Submodules: set.Submodules, Kind: set.Kind,
-		DeliveryGUID: strings.ToLower(d.GUID), Now: t.now,
+		DeliveryGUID: strings.ToLower(d.GUID), ToldAt: nullTime(micro(p.UpdatedAt)), Now: t.now,
 	})
 	if err != nil {
 		return err

@@ -269,3 +269,44 @@ func TestTrialsOfForks(t *testing.T) {
 		claim(3, 3, "f2", "f3")
 	})
 }
+
+// A delivery may take minutes to come: what GitHub says is older than the last
+// dry run of its pull request supersedes nothing.
+func TestDryRunThatCameLate(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		b.settled("a", "main", "c0")
+		began := b.At()
+		tell := func(head string, after time.Duration) polset.Receipt {
+			b.Helper()
+			p := pullOf(7, head)
+			p.UpdatedAt = began.Add(after)
+			r, err := b.RecordPullRequest(b.ctx(), delivery(polset.HookGitHubApp), p)
+			b.must(err)
+			return r
+		}
+		tell("f1", 0)
+		tell("f3", 2*time.Minute)
+		if r := tell("f2", time.Minute); r.Ignored == "" || r.Duplicate || r.Effect != "" {
+			b.Fatalf("late: receipt %+v", r)
+		}
+		b.trials("7 f3")
+		if r := tell("f4", 2*time.Minute); r.Effect == "" {
+			b.Fatalf("within the same second: receipt %+v", r)
+		}
+		// It went on to another commit and came back, of which only the end is known yet.
+		if r := tell("f4", 4*time.Minute); !r.Duplicate {
+			b.Fatalf("the same commit: receipt %+v", r)
+		}
+		if r := tell("f5", 3*time.Minute); r.Ignored == "" {
+			b.Fatalf("late after the same commit: receipt %+v", r)
+		}
+		b.trials("7 f4")
+		if r := b.pull(7, "f6"); r.Effect == "" { // no time: in the order of arrival
+			b.Fatalf("without a time: receipt %+v", r)
+		}
+		if r := tell("f7", 0); r.Effect == "" {
+			b.Fatalf("after one without a time: receipt %+v", r)
+		}
+		b.trials("7 f7")
+	})
+}

@@ -141,3 +141,34 @@ func TestManualHook(t *testing.T) {
 		b.verify()
 	})
 }
+
+// A hook is claimed without its repository's lock: what is wanted of it anew
+// meanwhile does not give it to somebody else.
+func TestWantedWhileItIsClaimed(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		if _, shared := b.dialect.(*postgresDialect); !shared {
+			return // one writer at a time
+		}
+		for name, do := range map[string]func(p polset.PolicySet) error{
+			"rotated": func(p polset.PolicySet) error { return second(b.RotateHookSecret(b.ctx(), admin, p.ID)) },
+			"removed": func(p polset.PolicySet) error { return b.DeletePolicySet(b.ctx(), admin, p.ID) },
+		} {
+			p := b.of(name, "acme/"+name, "main", b.conn.TokenID)
+			hold, err := b.dialect.writer().BeginTx(b.ctx(), nil)
+			b.must(err)
+			_, err = hold.ExecContext(b.ctx(), `UPDATE hooks SET lease = lease + 1, claimed = revision, due_at = $2 WHERE id = $1`,
+				p.VCS.HookID, b.At().Add(time.Minute))
+			b.must(err)
+			done := make(chan error, 1)
+			go func() { done <- do(p) }()
+			eventuallyBlocked(b)
+			b.must(hold.Commit())
+			b.must(<-done)
+			b.noTask()
+			if n := b.count("SELECT count(*) FROM hooks WHERE id = $1 AND revision = 2 AND claimed = 1", p.VCS.HookID); n != 1 {
+				b.Fatalf("%s: %d rows wait for who is at work on it", name, n)
+			}
+		}
+		b.verify()
+	})
+}

@@ -62,8 +62,11 @@ func tokenFor(h rows.Hook, sets []rows.PolicySet) string {
 // removeHook is for a hook that nobody needs any more. What GitHub cannot have
 // yet, or what polset has no token to remove with, is forgotten at once.
 func (t *tx) removeHook(ctx context.Context, h rows.Hook) error {
-	if h.Lease == 0 || !h.TokenID.Valid {
+	if !h.TokenID.Valid {
 		return t.DeleteHook(ctx, h.ID)
+	}
+	if n, err := t.DeleteUntouchedHook(ctx, h.ID); err != nil || n > 0 {
+		return err
 	}
 	return t.wantHook(ctx, h, "", h.TokenID.String, true, true)
 }
@@ -72,13 +75,10 @@ func (t *tx) removeHook(ctx context.Context, h rows.Hook) error {
 // due when that work ends.
 func (t *tx) wantHook(ctx context.Context, h rows.Hook, repositoryID, token string, removed, news bool) error {
 	p := rows.WantHookParams{
-		ID: h.ID, RepositoryID: repositoryID, TokenID: nullString(token), Removed: removed, DueAt: h.DueAt.UTC(),
+		ID: h.ID, RepositoryID: repositoryID, TokenID: nullString(token), Removed: removed, Now: t.now,
 	}
 	if news {
 		p.News = 1
-	}
-	if h.Claimed == 0 {
-		p.DueAt = t.now
 	}
 	return t.WantHook(ctx, p)
 }

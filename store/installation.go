@@ -185,7 +185,7 @@ func (s *Store) saveInstallation(ctx context.Context, i polset.Installation, gon
 		case gone && tx.now.Sub(r.CreatedAt) < settling, !gone && r.DeletedAt.Valid && tx.now.Sub(r.DeletedAt.Time) < settling:
 			return nil
 		case gone:
-			_, err := s.installationDeleted(ctx, tx, e)
+			_, _, err := s.installationDeleted(ctx, tx, e)
 			return err
 		}
 		next, changed, err := stateOf(r, i)
@@ -239,6 +239,13 @@ func (t *tx) insertInstallation(ctx context.Context, i polset.Installation) (row
 		return rows.Installation{}, errAgain // another transaction was faster
 	}
 	return t.InstallationByNumber(ctx, i.ExternalID)
+}
+
+// another tells whether what is said of an installation is of another one than
+// the row's: every host counts its own. What is not said tells nothing.
+func another(r rows.Installation, i polset.Installation) bool {
+	return i.HTTPURL != "" && r.HTTPURL != "" && hostOf(i.HTTPURL) != hostOf(r.HTTPURL) ||
+		i.AppID != 0 && r.AppID != 0 && i.AppID != r.AppID
 }
 
 // stateOf is a row with what GitHub says of the installation, and whether that

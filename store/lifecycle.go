@@ -52,6 +52,7 @@ type installationEvent struct {
 
 func (s *Store) installationHappened(ctx context.Context, tx *tx, d polset.Delivery, c polset.InstallationChange) (effect, ignored string, err error) {
 	i := c.Installation
+	claimed := i
 	i.InstallerID = 0
 	if i.HTTPURL == "" && len(d.HTTPURLs) > 0 {
 		i.HTTPURL = d.HTTPURLs[0]
@@ -74,14 +75,16 @@ func (s *Store) installationHappened(ctx context.Context, tx *tx, d polset.Deliv
 	}
 	e := installationEvent{row: r, details: deliveryDetails(d)}
 	switch {
+	case !isNew && another(r, claimed):
+		return "", "polset knows an installation of this number of another host or App", nil
 	case isNew:
 		return "installation " + string(c.Action), "", tx.noteInstallation(ctx, e, string(c.Action))
 	case c.Action == polset.InstallationDeleted:
 		if r.DeletedAt.Valid {
 			return "", "the installation is known to be deleted", nil
 		}
-		n, err := s.installationDeleted(ctx, tx, e)
-		return told("installation deleted", n, 0), "", err
+		degraded, looking, err := s.installationDeleted(ctx, tx, e)
+		return told("installation deleted", degraded, looking), "", err
 	case r.DeletedAt.Valid && !micro(i.UpdatedAt).After(r.DeletedAt.Time):
 		return "", "the installation was deleted", nil
 	}
@@ -154,25 +157,6 @@ func olderThan(r rows.Installation, i polset.Installation) bool {
 	return !i.UpdatedAt.IsZero() && micro(i.UpdatedAt).Before(r.UpdatedAt)
 }
 
-// installationDeleted marks the row and degrades the policy sets.
-func (s *Store) installationDeleted(ctx context.Context, tx *tx, e installationEvent) (degraded int, err error) {
-	sets, err := tx.holdRepositories(ctx, func() ([]rows.PolicySet, error) { return tx.PolicySetsOfInstallation(ctx, nullString(e.row.ID)) })
-	if err != nil {
-		return 0, err
-	}
-	next := e.row
-	next.DeletedAt = nullTime(tx.now)
-	if err := tx.saveInstallationRow(ctx, next); err != nil {
-		return 0, err
-	}
-	if err := tx.noteInstallation(ctx, e, "deleted"); err != nil {
-		return 0, err
-	}
-	return len(sets), tx.degrade(ctx, sets, string(polset.DegradedInstallationDeleted),
-		"The GitHub App was uninstalled from "+e.row.Account+", so polset cannot read the repository. "+
-			"Install it there again and have the new installation bound to this organization: the policy set then goes on with it.")
-}
-
 // installationChanged saves a state that no delivery told, and acts as if they
 // had.
 func (s *Store) installationChanged(ctx context.Context, tx *tx, e installationEvent, next rows.Installation) error {
@@ -217,7 +201,8 @@ func (s *Store) installationChanged(ctx context.Context, tx *tx, e installationE
 }
 
 // accountRenamed lets the names of an installation's account and of the
-// repositories that are followed through it change at once.
+// repositories that are followed through it change at once, where the account
+// is still, or already, called what the delivery says.
 func (s *Store) accountRenamed(ctx context.Context, tx *tx, d polset.Delivery, c polset.InstallationChange) (effect, ignored string, err error) {
 	r, err := tx.InstallationByNumber(ctx, c.Installation.ExternalID)
 	if err == nil {
@@ -231,6 +216,13 @@ func (s *Store) accountRenamed(ctx context.Context, tx *tx, d polset.Delivery, c
 	}
 	if err != nil {
 		return "", "", err
+	}
+	switch i := c.Installation; {
+	case i.AccountID != 0 && r.AccountID != 0 && i.AccountID != r.AccountID: // which is all that a rename says of it
+		return "", "polset knows an installation of this number on another account", nil
+	case !strings.EqualFold(r.Account, c.PreviousAccount) && !strings.EqualFold(r.Account, i.Account):
+		// Told late or again: only a list says what its name is today.
+		return "", "the account of the installation is called neither of the names", nil
 	}
 	sets, err := tx.holdRepositories(ctx, func() ([]rows.PolicySet, error) { return tx.PolicySetsOfInstallation(ctx, nullString(r.ID)) })
 	if err != nil {
@@ -246,10 +238,8 @@ func (s *Store) accountRenamed(ctx context.Context, tx *tx, d polset.Delivery, c
 	if err := tx.noteInstallation(ctx, e, "renamed"); err != nil {
 		return "", "", err
 	}
-	for _, from := range []string{c.PreviousAccount, e.details["from"]} {
-		if err := tx.ownerRenamed(ctx, sets, from, r.Account); err != nil {
-			return "", "", err
-		}
+	if err := tx.ownerRenamed(ctx, sets, c.PreviousAccount, r.Account); err != nil {
+		return "", "", err
 	}
 	return told("installation renamed", 0, len(sets)), "", s.lookAgain(ctx, tx, sets...)
 }

@@ -375,3 +375,60 @@ func TestLifecycleRaces(t *testing.T) {
 		b.verify()
 	})
 }
+
+// A rename that is told late, or again, does not give an old name back.
+func TestAccountNamesDoNotRollBack(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		i := b.installed(51, "acme", b.org.Name)
+		p := b.through(i, "net", "acme/policies", 42)
+		told := func(account int64, from, to string) polset.Receipt {
+			b.Helper()
+			return b.happened(polset.InstallationChange{
+				Action: polset.InstallationRenamed, PreviousAccount: from,
+				Installation: polset.Installation{ExternalID: 51, AccountID: account, Account: to, AccountType: "Organization"},
+			})
+		}
+		is := func(r polset.Receipt, ignored bool, account string) {
+			b.Helper()
+			got, name := b.installationRow(i.ID).Account, b.set(p.ID).VCS.Identifier
+			if (r.Ignored != "") != ignored || got != account || name != account+"/policies" {
+				b.Fatalf("account %q, repository %q, want %q: %+v", got, name, account, r)
+			}
+		}
+		is(told(1051, "ACME", "bcme"), false, "bcme")
+		is(told(1051, "bcme", "ccme"), false, "ccme")
+		is(told(1051, "acme", "bcme"), true, "ccme")
+		is(told(7, "ccme", "dcme"), true, "ccme") // another host's 51
+		is(told(1051, "bcme", "ccme"), false, "ccme")
+		b.verify()
+	})
+}
+
+// Every host counts its own installations.
+func TestInstallationOfAnotherHost(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		i := b.installed(51, "acme", b.org.Name)
+		p := b.through(i, "net", "acme/policies", 42)
+		for name, edit := range map[string]func(*polset.Installation){
+			"host": func(i *polset.Installation) { i.HTTPURL = "https://ghes.example" },
+			"App":  func(i *polset.Installation) { i.AppID = 8 },
+		} {
+			for _, action := range []polset.InstallationAction{polset.InstallationSuspended, polset.InstallationDeleted, polset.InstallationPermissions} {
+				c := polset.InstallationChange{Action: action, Installation: installationOf(51, "other")}
+				edit(&c.Installation)
+				if r := b.happened(c); r.Ignored == "" || r.Effect != "" {
+					b.Fatalf("%s of another %s: %+v", action, name, r)
+				}
+			}
+		}
+		if got := b.installationRow(i.ID); !got.Active() || got.Account != "acme" {
+			b.Fatalf("installation %+v", got)
+		}
+		b.degraded(p.ID, "")
+		same := installationOf(51, "acme")
+		same.HTTPURL, same.AppID = "https://GitHub.com/", 0
+		b.happened(polset.InstallationChange{Action: polset.InstallationSuspended, Installation: same})
+		b.degraded(p.ID, polset.DegradedInstallationSuspended)
+		b.verify()
+	})
+}

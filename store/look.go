@@ -102,6 +102,11 @@ func (s *Store) claimLook(ctx context.Context, tx *tx, id string, interval time.
 		if err != nil {
 			return nil, err
 		}
+		if !look.Connected {
+			if err := tx.unusable(ctx, of); err != nil {
+				return nil, err
+			}
+		}
 		for _, set := range of.sets {
 			if !slices.Contains(look.Branches, set.Branch) {
 				look.Branches = append(look.Branches, set.Branch)
@@ -114,9 +119,34 @@ func (s *Store) claimLook(ctx context.Context, tx *tx, id string, interval time.
 
 // lost notes that policy sets have no credential, where nothing says so yet.
 func (t *tx) lost(ctx context.Context, sets []rows.PolicySet) error {
-	silent := slices.DeleteFunc(slices.Clone(sets), func(p rows.PolicySet) bool { return specific(p.Degraded) })
-	return t.degrade(ctx, silent, string(polset.DegradedConnectionDeleted),
+	return t.degrade(ctx, silent(sets), string(polset.DegradedConnectionDeleted),
 		"The connection that this policy set followed its repository with was deleted. Give it another.")
+}
+
+// unusable notes that the credential of policy sets may not be used, where
+// nothing says why yet.
+func (t *tx) unusable(ctx context.Context, of sharers) error {
+	if !of.sets[0].InstallationID.Valid {
+		return t.degrade(ctx, silent(of.sets), string(polset.DegradedAccessLost),
+			"The token of the policy set's connection cannot be opened. Give the connection its token anew, or ask the operator of polset.")
+	}
+	i, err := t.Installation(ctx, of.credential)
+	if err != nil {
+		return err
+	}
+	if i.DeletedAt.Valid {
+		return t.degrade(ctx, silent(of.sets), string(polset.DegradedInstallationDeleted),
+			"The GitHub App is not installed on "+i.Account+" any more. "+
+				"Install it there again and have the new installation bound to this organization: the policy set then goes on with it.")
+	}
+	return t.degrade(ctx, silent(of.sets), string(polset.DegradedInstallationUnbound),
+		"This organization may not use the installation of the GitHub App on "+i.Account+". "+
+			"Ask a site admin to bind it again, or let the policy set use another credential.")
+}
+
+// silent are the policy sets of which no specific reason stands.
+func silent(sets []rows.PolicySet) []rows.PolicySet {
+	return slices.DeleteFunc(slices.Clone(sets), func(p rows.PolicySet) bool { return specific(p.Degraded) })
 }
 
 // scattered is the interval, a tenth more or less.
@@ -153,7 +183,8 @@ func credentialOf(token, installation sql.NullString) string {
 }
 
 // LookFailed records a look that saw nothing. Where the credential was refused,
-// the policy sets that use it are degraded until a look succeeds. A failure
+// the policy sets that use it are degraded until a look succeeds, and the next
+// is taken at its time: others of the repository may well have access. A failure
 // that may pass brings the look back before its time, not before the other side
 // wants to be asked again. A repository without any commit was read, so it
 // counts as seen. ErrFenced says that the repository is gone.
@@ -163,7 +194,7 @@ func (s *Store) LookFailed(ctx context.Context, l polset.Look, f *polset.Failure
 		if err != nil {
 			return err
 		}
-		sets, err := tx.PolicySetsOfRepository(ctx, nullString(r.ID))
+		sets, err := tx.PolicySetsThatHear(ctx, nullString(r.ID))
 		if err != nil {
 			return err
 		}
@@ -174,9 +205,7 @@ func (s *Store) LookFailed(ctx context.Context, l polset.Look, f *polset.Failure
 			}
 			return tx.accessible(ctx, r, sets, l.Credential)
 		case f.Class == polset.ClassAuth:
-			if err := tx.inaccessible(ctx, r, sets, l, f.Message); err != nil {
-				return err
-			}
+			return tx.inaccessible(ctx, r, sets, l, f.Message)
 		case !f.Retry:
 			return nil // the next look may find it changed
 		}

@@ -343,3 +343,125 @@ func TestReconciled(t *testing.T) {
 		b.verify()
 	})
 }
+
+// TestHeadIsRetried: a head that failed for what may pass is ingested again by
+// the looks, less and less often, and until then there is a gap.
+func TestHeadIsRetried(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		p := b.settled("net", "main", "c1")
+		other := b.settled("other", "main", "c1")
+		b.push("main", "c2")
+		look := b.takeLooks(1)[0]
+		look.Number = 1000
+		b.seen(look, "main", "c2")
+		fail := func(class polset.Class) {
+			b.Helper()
+			for _, c := range b.claim(p.VCS.RepositoryID, "c2").Claims {
+				if c.Ingestion.PolicySetID == other.ID {
+					b.finish(c, "c2")
+				} else {
+					b.must(b.Store.Fail(b.ctx(), c.Lease, polset.Fail(class, "It may pass."), polset.Content{}))
+				}
+			}
+		}
+		attempts := func(want int) {
+			b.Helper()
+			if h := b.history(p.ID); len(h)-1 != want || b.count(`SELECT count(*) FROM ingestions WHERE policy_set_id = $1`, other.ID) != 2 {
+				b.Fatalf("history %v, want %d attempts", h, want)
+			}
+		}
+		fail(polset.ClassAuth)
+		b.complete(p.ID, "c2", "c1", true)
+		if b.reason(p.ID) != polset.DegradedAccessLost {
+			b.Fatalf("degraded %q", b.reason(p.ID))
+		}
+		b.observe(polset.Batch{Repository: look.Repository, Look: look.Number}, "main", "c2") // with nobody's credential
+		attempts(1)
+		for range 2 {
+			b.seen(look, "main", "c2")
+			attempts(2)
+		}
+		if h := b.history(p.ID); h[2] != "reconcile c2 pending" || b.reason(p.ID) != "" {
+			b.Fatalf("history %v, degraded %q", h, b.reason(p.ID))
+		}
+		b.complete(p.ID, "c2", "c1", true)
+		fail(polset.ClassTimeout)
+		b.seen(look, "main", "c2")
+		attempts(2) // not at once a second time
+		b.complete(p.ID, "c2", "c1", true)
+		b.exec(`UPDATE ingestions SET ended_at = $1 WHERE ended_at IS NOT NULL`, b.At().Add(-61*time.Minute))
+		b.seen(look, "main", "c2")
+		attempts(3)
+		fail(polset.ClassStorage)
+		b.exec(`UPDATE ingestions SET ended_at = $1 WHERE ended_at IS NOT NULL`, b.At().Add(-61*time.Minute))
+		b.seen(look, "main", "c2")
+		attempts(3)
+		b.exec(`UPDATE ingestions SET ended_at = $1 WHERE ended_at IS NOT NULL`, b.At().Add(-121*time.Minute))
+		b.seen(look, "main", "c2")
+		attempts(4)
+		fail(polset.ClassPolicyInvalid) // which nothing but another commit can heal
+		b.complete(p.ID, "c2", "c2", false)
+		b.exec(`UPDATE ingestions SET ended_at = $1 WHERE ended_at IS NOT NULL`, b.At().Add(-100*time.Hour))
+		b.seen(look, "main", "c2")
+		attempts(4)
+		b.complete(p.ID, "c2", "c2", false)
+		b.verify()
+	})
+}
+
+// TestLateLook: a look that was under way when the right to it ended proves
+// nothing.
+func TestLateLook(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		i := b.installed(51, "acme", b.org.Name)
+		p := b.through(i, "net", "acme/policies", 42)
+		b.must(b.ResumeLooks(b.ctx()))
+		l := b.takeLooks(1)[0]
+		missed := func(want polset.DegradedReason) {
+			b.Helper()
+			b.seen(l, "main", "c1")
+			b.must(b.LookFailed(b.ctx(), l, polset.Fail(polset.ClassEmptyRepository, "Nothing there.")))
+			b.seen(l, "main", "")
+			if r := b.reason(p.ID); r != want {
+				b.Fatalf("degraded %q after a late look, want %q", r, want)
+			}
+			// Whatever took the reason away, the next look that may not be
+			// taken says it again.
+			b.exec(`UPDATE policy_sets SET degraded = 'branch-deleted', degraded_message = 'So.'`)
+			b.must(b.ResumeLooks(b.ctx()))
+			if looks := b.takeLooks(10); len(looks) != 1 || looks[0].Connected {
+				b.Fatalf("looks %+v", looks)
+			}
+			if r := b.reason(p.ID); r != want {
+				b.Fatalf("degraded %q by a look that may not be taken, want %q", r, want)
+			}
+		}
+		b.must(b.UnbindInstallation(b.ctx(), admin, i.ID, b.org.Name))
+		missed(polset.DegradedInstallationUnbound)
+		b.must(b.BindInstallation(b.ctx(), admin, i.ID, b.org.Name))
+		b.happened(polset.InstallationChange{Action: polset.InstallationDeleted, Installation: installationOf(51, "acme")})
+		missed(polset.DegradedInstallationDeleted)
+		b.verify()
+	})
+}
+
+// TestLookRefusedBesideAnother: a credential that is refused has no early look,
+// and so none of the others either.
+func TestLookRefusedBesideAnother(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		other := b.connection("acme")
+		b.of("a", "acme/one", "main", b.conn.TokenID)
+		b.of("b", "acme/one", "main", other.TokenID)
+		b.must(b.ResumeLooks(b.ctx()))
+		for _, l := range b.takeLooks(10) {
+			if l.Credential == other.TokenID {
+				b.must(b.LookFailed(b.ctx(), l, &polset.Failure{Class: polset.ClassAuth, Message: "No.", Retry: true}))
+			} else {
+				b.seen(l, "main", "c1")
+			}
+		}
+		if b.count(`SELECT count(*) FROM repositories WHERE look_due_at < $1`, b.At().Add(50*time.Minute)) != 0 {
+			b.Fatal("the repository is looked at before its time")
+		}
+	})
+}

@@ -80,8 +80,11 @@ func (t *tx) repositoryToObserve(ctx context.Context, id string) (rows.Repositor
 
 // access heals the policy sets that were thought to have lost what the look
 // just had, and degrades those whose branch it found gone.
+//
+// A look that was under way when an organization lost the right to it proves
+// nothing: only sets that may still use their credential count.
 func (t *tx) access(ctx context.Context, r rows.Repository, o polset.Observation, branch string) error {
-	sets, err := t.PolicySetsOfRepository(ctx, nullString(r.ID))
+	sets, err := t.PolicySetsThatHear(ctx, nullString(r.ID))
 	if err != nil {
 		return err
 	}
@@ -160,7 +163,8 @@ func archivedMessage(r rows.Repository) string {
 }
 
 // followHead sees to it that a head has an outcome in every policy set that
-// follows its branch.
+// follows its branch. One that failed for what may pass is ingested again where
+// the set's own credential had access just now.
 func (s *Store) followHead(ctx context.Context, tx *tx, r rows.Repository, o polset.Observation, branch, from string) error {
 	commit := o.Head.Commit
 	sets, err := tx.followers(ctx, r, branch, r.DefaultBranch)
@@ -174,28 +178,30 @@ func (s *Store) followHead(ctx context.Context, tx *tx, r rows.Repository, o pol
 	var fresh []rows.Ingestion
 	news := false
 	for _, set := range sets {
-		_, err := tx.IngestionOfHead(ctx, rows.IngestionOfHeadParams{PolicySetID: set.ID, Generation: set.Generation, CommitID: commit})
-		switch {
-		case errors.Is(found(err), polset.ErrNotFound):
-			i, err := s.insertIngestion(ctx, tx, set, arrival{cause: cause, commit: commit})
+		last, err := tx.IngestionOfHead(ctx, rows.IngestionOfHeadParams{PolicySetID: set.ID, Generation: set.Generation, CommitID: commit})
+		begun := !missing(err)
+		if err != nil && begun {
+			return err
+		}
+		if begun {
+			again, err := tx.settleHead(ctx, set, commit)
 			if err != nil {
 				return err
-			}
-			fresh, news = append(fresh, i), true
-		case err != nil:
-			return err
-		default:
-			if set.SettledHead != commit {
-				if err := tx.SettleHead(ctx, rows.SettleHeadParams{ID: set.ID, CommitID: commit}); err != nil {
-					return err
-				}
 			}
 			restored, err := tx.restore(ctx, held{set: set, repository: r}, commit)
 			if err != nil {
 				return err
 			}
 			news = news || restored
+			if !again || !last.EndedAt.Valid || credentialOf(set.TokenID, set.InstallationID) != o.Credential {
+				continue
+			}
 		}
+		i, err := s.insertIngestion(ctx, tx, set, arrival{cause: cause, commit: commit})
+		if err != nil {
+			return err
+		}
+		fresh, news = append(fresh, i), true
 	}
 	if o.Reconciled && news {
 		tx.note(r.OrganizationID, "branch.reconciled", r.ID, map[string]string{

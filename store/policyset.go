@@ -31,7 +31,7 @@ const policySetList = `SELECT policy_sets.sequence, policy_sets.id, policy_sets.
 	policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation,
 	policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at,
 	policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at,
-	policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head,
+	policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head, policy_sets.followed_at,
 	COALESCE(repositories.http_url, ''), COALESCE(repositories.identifier, ''), COALESCE(repositories.hook_id, ''),
 	COALESCE(branches.head, ''), branches.seen_at, branches.changed_at,
 	COALESCE(hooks.revision, 0), COALESCE(hooks.sent, 0), COALESCE(hooks.manual, '')
@@ -65,7 +65,7 @@ func (s *Store) PolicySets(ctx context.Context, by polset.Principal, organizatio
 		err := result.Scan(&p.Sequence, &p.ID, &p.OrganizationID, &p.Name, &p.Description, &p.Global, &p.Kind,
 			&p.Overridable, &p.PoliciesPath, &p.RepositoryID, &p.Branch, &p.Submodules, &p.TokenID, &p.Generation,
 			&p.NewestVersionID, &p.CurrentVersionID, &p.CreatedAt, &p.UpdatedAt, &p.InstallationID,
-			&p.Degraded, &p.DegradedMessage, &p.DegradedAt, &p.IngestedCommit, &p.IngestedAt, &p.SettledHead,
+			&p.Degraded, &p.DegradedMessage, &p.DegradedAt, &p.IngestedCommit, &p.IngestedAt, &p.SettledHead, &p.FollowedAt,
 			&r.HTTPURL, &r.Identifier, &r.HookID, &r.Head, &r.LookedAt, &r.HeadAt,
 			&r.HookRevision, &r.HookSent, &r.HookManual)
 		return policySet(r, now), err

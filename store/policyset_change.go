@@ -31,7 +31,13 @@ func (s *Store) UpdatePolicySet(ctx context.Context, by polset.Principal, id str
 				return err
 			}
 		}
+		// What is wrong with it may have become another before the locks.
+		locked, err := tx.PolicySet(ctx, rows.PolicySetParams{ID: id})
+		if err != nil {
+			return found(err)
+		}
 		set := before.PolicySet
+		set.Degraded, set.DegradedMessage, set.DegradedAt = locked.PolicySet.Degraded, locked.PolicySet.DegradedMessage, locked.PolicySet.DegradedAt
 		changed, err := applyChange(&set, c, follow)
 		if err != nil {
 			return err

@@ -193,3 +193,30 @@ func TestDelete(t *testing.T) {
 		b.verify()
 	})
 }
+
+// What is wrong with a policy set may become another while its change waits.
+func TestDegradedWhileItIsChanged(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		if _, shared := b.dialect.(*postgresDialect); !shared {
+			return // one writer at a time
+		}
+		p := b.settled("net", "main", "c0")
+		hold, err := b.dialect.writer().BeginTx(b.ctx(), nil)
+		b.must(err)
+		_, err = hold.ExecContext(b.ctx(), "UPDATE repositories SET looks = looks WHERE id = $1", p.VCS.RepositoryID)
+		b.must(err)
+		_, err = hold.ExecContext(b.ctx(), `UPDATE policy_sets SET degraded = 'branch-deleted', degraded_message = 'Gone.' WHERE id = $1`, p.ID)
+		b.must(err)
+		done := make(chan error, 1)
+		go func() {
+			done <- second(b.UpdatePolicySet(b.ctx(), admin, p.ID, polset.PolicySetChange{VCS: &polset.VCSDraft{
+				Identifier: "acme/policies", Branch: "else", TokenID: b.conn.TokenID,
+			}}))
+		}()
+		eventuallyBlocked(b)
+		b.must(hold.Commit())
+		b.must(<-done)
+		b.degraded(p.ID, "")
+		b.verify()
+	})
+}

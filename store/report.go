@@ -208,6 +208,8 @@ func (s *Store) SettleReport(ctx context.Context, o polset.ReportOutcome) error 
 		case f.Retry:
 			p.Failures = row.Failures + 1
 			p.DueAt = tx.now.Add(max(backoff(p.Failures, firstReportAgain, lastReportAgain), f.RetryAfter))
+		case row.Revision != row.Claimed:
+			p.Failures = row.Failures + 1 // what is wanted now was not tried
 		default:
 			p.Failures, p.GivenUp = row.Failures+1, cmp.Or(f.Message, string(f.Class))
 		}

@@ -316,3 +316,19 @@ func TestTakeOverReports(t *testing.T) {
 		b.reportsEqual()
 	})
 }
+
+// TestGivenUpRevision: what changed while an attempt failed for good was not
+// tried.
+func TestGivenUpRevision(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		p := b.follower("net", "main", polset.Head{Branch: "main", Commit: "c0"})
+		pending := b.told("c0 pending")[0]
+		c := b.claim(p.VCS.RepositoryID, "c0").Claims[0]
+		b.finish(c, "c0")
+		b.unsent(pending, polset.Fail(polset.ClassLimit, "The check run is too long."))
+		versioned := b.told("c0 versioned")[0]
+		b.unsent(versioned, polset.Fail(polset.ClassLimit, "The check run is too long."))
+		b.due()
+		b.told()
+	})
+}

@@ -82,7 +82,11 @@ func (t *tx) repositoriesOfChange(ctx context.Context, d polset.Delivery, c pols
 				continue
 			}
 		}
-		if r, err = t.bind(ctx, r, now, app); err != nil {
+		today := now
+		if overtaken(c, r) {
+			today.Identifier = r.Identifier
+		}
+		if r, err = t.bind(ctx, r, today, app); err != nil {
 			return nil, err
 		}
 		known = append(known, r)
@@ -90,11 +94,30 @@ func (t *tx) repositoriesOfChange(ctx context.Context, d polset.Delivery, c pols
 	return known, nil
 }
 
+// overtaken tells whether a change of the name does not begin with the name of
+// the row, nor has given it that: GitHub signs bodies, not times, and this one
+// was told late or again.
+func overtaken(c polset.RepositoryChange, r rows.Repository) bool {
+	if c.Action != polset.RepositoryRenamed && c.Action != polset.RepositoryTransferred {
+		return false
+	}
+	return r.IdentifierKey != identifierKey(c.Previous) && r.IdentifierKey != identifierKey(c.Repository.Identifier)
+}
+
 // repositoryChanged draws the consequences for the policy sets of a row.
 func (s *Store) repositoryChanged(ctx context.Context, tx *tx, d polset.Delivery, c polset.RepositoryChange, r rows.Repository) (degraded, looking int, err error) {
+	stale, was := overtaken(c, r), r.Archived
+	if !stale {
+		if r, err = s.toldArchived(ctx, tx, c, r); err != nil {
+			return 0, 0, err
+		}
+	}
 	sets, err := tx.PolicySetsThatHear(ctx, nullString(r.ID))
 	if err != nil {
 		return 0, 0, err
+	}
+	if stale {
+		return 0, len(sets), s.lookAgain(ctx, tx, sets...)
 	}
 	if c.Action != polset.RepositoryRenamed { // which binding it noted
 		details := deliveryDetails(d)
@@ -107,11 +130,10 @@ func (s *Store) repositoryChanged(ctx context.Context, tx *tx, d polset.Delivery
 		return len(sets), 0, tx.degrade(ctx, sets, string(polset.DegradedRepositoryDeleted),
 			"The repository "+r.Identifier+" was deleted on GitHub. Restore it there, or let the policy set follow another one.")
 	case polset.RepositoryArchived:
-		return len(degradedFor(sets, "")), 0, s.archived(ctx, tx, r, true)
-	case polset.RepositoryUnarchived:
-		if err := s.archived(ctx, tx, r, false); err != nil {
-			return 0, 0, err
+		if !was {
+			degraded = len(degradedFor(sets, polset.DegradedRepositoryArchived))
 		}
+		return degraded, 0, nil
 	case polset.RepositoryTransferred:
 		var lost []rows.PolicySet
 		if lost, again, err = tx.leftBehind(ctx, r, sets); err != nil {
@@ -141,6 +163,24 @@ func (s *Store) repositoryChanged(ctx context.Context, tx *tx, d polset.Delivery
 		return 0, 0, err
 	}
 	return degraded, len(again), s.lookAgain(ctx, tx, again...)
+}
+
+// toldArchived records whether the repository is archived, of which every body
+// that describes it speaks, so that one that was missed is made up for. A
+// branch may be deleted, and told of, before the repository is archived.
+func (s *Store) toldArchived(ctx context.Context, tx *tx, c polset.RepositoryChange, r rows.Repository) (rows.Repository, error) {
+	is := c.Archived
+	switch c.Action {
+	case polset.RepositoryBranchDeleted:
+		return r, nil
+	case polset.RepositoryArchived:
+		is = true
+	case polset.RepositoryUnarchived:
+		is = false
+	}
+	err := s.archived(ctx, tx, r, is)
+	r.Archived = is
+	return r, err
 }
 
 // leftBehind parts the sets whose installation is on another account than the

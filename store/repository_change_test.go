@@ -100,7 +100,7 @@ func TestRepositoryLifecycle(t *testing.T) {
 			for _, id := range all {
 				b.degraded(id, polset.DegradedRepositoryArchived)
 			}
-			change(polset.RepositoryPrivatized)
+			change(polset.RepositoryPrivatized, func(c *polset.RepositoryChange) { c.Archived = true })
 			b.seesAgain(p, "c5")
 			b.degraded(p.ID, polset.DegradedRepositoryArchived) // still
 			late := b.followerOf("acme", "acme/rules", b.conn.TokenID, polset.Head{Branch: "main", Commit: "c5"})
@@ -339,4 +339,67 @@ func TestSameServer(t *testing.T) {
 			t.Errorf("sameServer(%q, %q) = %v", c.web, c.api, got)
 		}
 	}
+}
+
+// A delivery that was missed: whatever else is told of a repository, and
+// describes it, says whether it is archived.
+func TestArchivedByTheWay(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		p := b.settled("net", "main", "c0")
+		told := func(action polset.RepositoryAction, archived bool) {
+			b.Helper()
+			b.changed(polset.HookGitHubApp, polset.RepositoryChange{
+				Action: action, Repository: polset.RepositoryRef{ID: 42, Identifier: "acme/policies"}, Branch: "gone", Archived: archived,
+			})
+		}
+		told(polset.RepositoryPublicized, true)
+		b.degraded(p.ID, polset.DegradedRepositoryArchived)
+		b.seesAgain(p, "c1")
+		b.degraded(p.ID, polset.DegradedRepositoryArchived)
+		told(polset.RepositoryBranchDeleted, false) // says nothing of it
+		b.degraded(p.ID, polset.DegradedRepositoryArchived)
+		told(polset.RepositoryPrivatized, false)
+		b.degraded(p.ID, "")
+		b.seesAgain(p, "c2")
+		told(polset.RepositoryBranchDeleted, true)
+		b.degraded(p.ID, "")
+		told(polset.RepositoryArchived, false)
+		b.degraded(p.ID, polset.DegradedRepositoryArchived)
+		told(polset.RepositoryUnarchived, true)
+		b.degraded(p.ID, "")
+		b.verify()
+	})
+}
+
+// A rename or transfer that is told late, or again, does not give an old name back.
+func TestRepositoryNamesDoNotRollBack(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		i := b.installed(51, "acme", b.org.Name)
+		p := b.through(i, "net", "acme/policies", 42)
+		told := func(action polset.RepositoryAction, from, to, want string) {
+			b.Helper()
+			r := b.changed(polset.HookGitHubApp, polset.RepositoryChange{
+				Action: action, Repository: polset.RepositoryRef{ID: 42, Identifier: to}, Previous: from, DefaultBranch: "main",
+			})
+			if got := b.set(p.ID).VCS.Identifier; r.Ignored != "" || got != want {
+				b.Fatalf("identifier %q, want %q: %+v", got, want, r)
+			}
+		}
+		told(polset.RepositoryRenamed, "Acme/Policies", "acme/rules", "acme/rules")
+		told(polset.RepositoryRenamed, "acme/rules", "acme/laws", "acme/laws")
+		b.seesAgain(p, "c1")
+		told(polset.RepositoryRenamed, "acme/policies", "acme/rules", "acme/laws")
+		b.looking(p.ID, 1)
+		b.seesAgain(p, "c2")
+		told(polset.RepositoryTransferred, "acme/policies", "beta/policies", "acme/laws")
+		b.degraded(p.ID, "")
+		b.looking(p.ID, 1)
+		b.seesAgain(p, "c3")
+		// A push told the new name first.
+		renamed := pushOf("main", "c4")
+		renamed.Identifier = "acme/Orders"
+		b.hears(1, renamed)
+		told(polset.RepositoryRenamed, "acme/laws", "acme/orders", "acme/orders")
+		b.verify()
+	})
 }

@@ -10,21 +10,25 @@ UPDATE policy_sets SET ingested_commit = sqlc.arg(commit_id), ingested_at = sqlc
 WHERE policy_sets.id = sqlc.arg(id) AND policy_sets.generation = sqlc.arg(generation);
 
 -- name: SettleHead :exec
--- A head that came to its end before needs nothing more.
-UPDATE policy_sets SET settled_head = sqlc.arg(commit_id)
-WHERE policy_sets.id = sqlc.arg(id) AND EXISTS (
-    SELECT 1 FROM ingestions
-    WHERE ingestions.policy_set_id = policy_sets.id AND ingestions.generation = policy_sets.generation
-      AND ingestions.commit_id = sqlc.arg(commit_id) AND ingestions.status IN ('versioned', 'unchanged', 'failed'));
+UPDATE policy_sets SET settled_head = sqlc.arg(commit_id) WHERE policy_sets.id = sqlc.arg(id);
+
+-- name: HeadOutcomes :many
+-- How the ingestions of a commit ended, the latest first.
+SELECT ingestions.ended_at, COALESCE(versions.error, '') AS error FROM ingestions
+LEFT JOIN versions ON versions.id = ingestions.version_id
+WHERE ingestions.policy_set_id = sqlc.arg(policy_set_id) AND ingestions.generation = sqlc.arg(generation)
+  AND ingestions.commit_id = sqlc.arg(commit_id) AND ingestions.status IN ('versioned', 'unchanged', 'failed')
+ORDER BY ingestions.sequence DESC;
 
 -- name: OldestGap :one
--- The head that was seen first of those that are not ingested.
-SELECT branches.changed_at FROM policy_sets
+-- The head that has waited longest of those that are not ingested. It waits for
+-- a policy set since both were there.
+SELECT branches.changed_at, policy_sets.followed_at FROM policy_sets
 JOIN repositories ON repositories.id = policy_sets.repository_id
 JOIN branches ON branches.repository_id = repositories.id
     AND branches.name = COALESCE(NULLIF(policy_sets.branch, ''), repositories.default_branch)
 WHERE branches.head <> '' AND branches.head <> policy_sets.settled_head AND branches.changed_at IS NOT NULL
-ORDER BY branches.changed_at LIMIT 1;
+ORDER BY CASE WHEN policy_sets.followed_at > branches.changed_at THEN policy_sets.followed_at ELSE branches.changed_at END LIMIT 1;
 
 -- name: OldestLook :one
 -- What is degraded says so itself.

@@ -1,15 +1,19 @@
 -- name: InsertDryRun :exec
 INSERT INTO dry_runs (id, policy_set_id, repository_id, token_id, installation_id, number, base, commit_id, fork, path,
-    submodules, kind, delivery_guid, status, reason, error, error_message, diagnostics, comparison, attempts, failures,
+    submodules, kind, delivery_guid, told_at, status, reason, error, error_message, diagnostics, comparison, attempts, failures,
     lease, due_at, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'pending', '', '', '', '', '', 0, 0, 0,
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, sqlc.narg(told_at), 'pending', '', '', '', '', '', 0, 0, 0,
     sqlc.arg(now), sqlc.arg(now));
 
 -- name: DryRun :one
 SELECT * FROM dry_runs WHERE id = $1;
 
 -- name: LastDryRun :one
-SELECT commit_id, status FROM dry_runs WHERE policy_set_id = $1 AND number = $2 ORDER BY sequence DESC LIMIT 1;
+SELECT id, commit_id, status, told_at FROM dry_runs WHERE policy_set_id = $1 AND number = $2 ORDER BY sequence DESC LIMIT 1;
+
+-- name: TellDryRun :exec
+-- The pull request still proposes the commit.
+UPDATE dry_runs SET told_at = sqlc.arg(told_at) WHERE id = $1;
 
 -- name: UnfinishedDryRuns :many
 -- Of one pull request, or of all where number is 0.

@@ -10,13 +10,18 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, 0, FALSE, 1, 0, '', 0, 0, 0, sqlc.arg(now), 
 
 -- name: WantHook :exec
 -- What is wanted of a hook. A change of it is a new revision, for whose sake
--- nobody who is at work on the hook is overtaken.
+-- nobody who is at work on the hook is overtaken: it is due when that work ends.
+-- Hooks are claimed without their repository's lock, so only this can know.
 UPDATE hooks SET repository_id = sqlc.arg(repository_id), token_id = sqlc.arg(token_id), removed = sqlc.arg(removed),
-    revision = revision + sqlc.arg(news), failures = 0, due_at = sqlc.arg(due_at)
+    revision = revision + sqlc.arg(news), failures = 0, due_at = CASE WHEN claimed = 0 THEN sqlc.arg(now) ELSE due_at END
 WHERE id = sqlc.arg(id);
 
 -- name: NameHook :exec
 UPDATE hooks SET identifier = $2, repository_external_id = $3 WHERE repository_id = $1;
+
+-- name: DeleteUntouchedHook :execrows
+-- One that nobody ever worked on.
+DELETE FROM hooks WHERE id = $1 AND lease = 0;
 
 -- name: DeleteHook :exec
 DELETE FROM hooks WHERE id = $1;

@@ -49,7 +49,7 @@ WHERE installation_organizations.installation_id = $1 ORDER BY organizations.nam
 
 -- name: PolicySetsOfInstallation :many
 -- Of the organizations that may use it.
-SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head
+SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head, policy_sets.followed_at
 FROM policy_sets
 JOIN installation_organizations ON installation_organizations.installation_id = policy_sets.installation_id
   AND installation_organizations.organization_id = policy_sets.organization_id
@@ -57,21 +57,43 @@ WHERE policy_sets.installation_id = $1 AND policy_sets.repository_id IS NOT NULL
 
 -- name: PolicySetsOfInstallationOf :many
 -- Of one organization, whether it may use it or not.
-SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head
+SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head, policy_sets.followed_at
 FROM policy_sets
 WHERE installation_id = $1 AND organization_id = $2 AND repository_id IS NOT NULL ORDER BY id;
 
 -- name: PolicySetsOfToken :many
-SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head
+SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head, policy_sets.followed_at
 FROM policy_sets WHERE token_id = $1 AND repository_id IS NOT NULL ORDER BY id;
 
 -- name: PolicySetsOfPredecessors :many
 -- Of an organization: those whose installation on the same account was deleted.
-SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head
+SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head, policy_sets.followed_at
 FROM policy_sets JOIN installations ON installations.id = policy_sets.installation_id
 WHERE policy_sets.organization_id = $1 AND policy_sets.repository_id IS NOT NULL
-  AND installations.deleted_at IS NOT NULL AND installations.account_id = $2 AND installations.http_url = $3
+  AND installations.deleted_at IS NOT NULL AND installations.account_id = $2 AND installations.http_url = $3 AND installations.account_id <> 0
 ORDER BY policy_sets.id;
+
+-- name: LivePredecessors :many
+-- Installations on an account that policy sets of an organization use and that
+-- nobody has told to be deleted yet.
+SELECT DISTINCT installations.id
+FROM policy_sets JOIN installations ON installations.id = policy_sets.installation_id
+WHERE policy_sets.organization_id = $1 AND policy_sets.repository_id IS NOT NULL
+  AND installations.deleted_at IS NULL AND installations.account_id = $2 AND installations.http_url = $3 AND installations.account_id <> 0
+ORDER BY installations.id;
+
+-- name: Successors :many
+-- What else the organizations may use, on the same account, whose policy sets
+-- use an installation; the newest last.
+SELECT installation_organizations.organization_id, installations.id
+FROM installations
+JOIN installation_organizations ON installation_organizations.installation_id = installations.id
+WHERE installations.account_id = sqlc.arg(account_id) AND installations.http_url = sqlc.arg(http_url) AND installations.account_id <> 0
+  AND installations.deleted_at IS NULL AND installations.id <> sqlc.arg(id)
+  AND installation_organizations.organization_id IN (
+    SELECT policy_sets.organization_id FROM policy_sets
+    WHERE policy_sets.installation_id = sqlc.arg(id) AND policy_sets.repository_id IS NOT NULL)
+ORDER BY installations.created_at, installations.id;
 
 -- name: MoveToInstallation :exec
 UPDATE policy_sets SET installation_id = $2, updated_at = sqlc.arg(now) WHERE id = $1;

@@ -3,11 +3,11 @@
 -- leased, or waits for another attempt, keeps its time.
 INSERT INTO reports (id, organization_id, policy_set_id, policy_set, subject, ordinal, number, http_url, identifier, external_id,
     repository_id, token_id, installation_id, commit_id, status, reason, version_id, revision, sent, check_run_id,
-    uncertain, annotated, given_up, failures, lease, due_at, created_at, started_at, ended_at)
+    uncertain, annotated, given_up, failures, lease, claimed, due_at, created_at, started_at, ended_at)
 SELECT sqlc.arg(id), policy_sets.organization_id, policy_sets.id, policy_sets.name, ingestions.id, ingestions.sequence, 0, repositories.http_url,
     repositories.identifier, repositories.external_id, repositories.id, ingestions.token_id, ingestions.installation_id,
     ingestions.commit_id, ingestions.status, ingestions.reason, ingestions.version_id, 1, 0, 0,
-    FALSE, 0, '', 0, 0, sqlc.arg(now), sqlc.arg(now), ingestions.started_at, ingestions.ended_at
+    FALSE, 0, '', 0, 0, 0, sqlc.arg(now), sqlc.arg(now), ingestions.started_at, ingestions.ended_at
 FROM ingestions
 JOIN policy_sets ON policy_sets.id = ingestions.policy_set_id
 JOIN repositories ON repositories.id = ingestions.repository_id
@@ -22,11 +22,11 @@ WHERE reports.status <> excluded.status OR reports.reason <> excluded.reason;
 -- name: ReportDryRun :exec
 INSERT INTO reports (id, organization_id, policy_set_id, policy_set, subject, ordinal, number, http_url, identifier, external_id,
     repository_id, token_id, installation_id, commit_id, status, reason, version_id, revision, sent, check_run_id,
-    uncertain, annotated, given_up, failures, lease, due_at, created_at, started_at, ended_at)
+    uncertain, annotated, given_up, failures, lease, claimed, due_at, created_at, started_at, ended_at)
 SELECT sqlc.arg(id), policy_sets.organization_id, policy_sets.id, policy_sets.name, dry_runs.id, dry_runs.sequence, dry_runs.number,
     repositories.http_url, repositories.identifier, repositories.external_id, repositories.id, dry_runs.token_id,
     dry_runs.installation_id, dry_runs.commit_id, dry_runs.status, dry_runs.reason, '', 1, 0, 0,
-    FALSE, 0, '', 0, 0, sqlc.arg(now), sqlc.arg(now), dry_runs.started_at, dry_runs.ended_at
+    FALSE, 0, '', 0, 0, 0, sqlc.arg(now), sqlc.arg(now), dry_runs.started_at, dry_runs.ended_at
 FROM dry_runs
 JOIN policy_sets ON policy_sets.id = dry_runs.policy_set_id
 JOIN repositories ON repositories.id = dry_runs.repository_id
@@ -44,7 +44,7 @@ ORDER BY due_at, sequence LIMIT sqlc.arg(size);
 
 -- name: ClaimReport :one
 -- Of two nodes the second finds the row no longer due.
-UPDATE reports SET lease = lease + 1, due_at = sqlc.arg(leased_until)
+UPDATE reports SET lease = lease + 1, claimed = revision, due_at = sqlc.arg(leased_until)
 WHERE id = sqlc.arg(id) AND sent < revision AND given_up = '' AND due_at <= sqlc.arg(now)
 RETURNING *;
 

@@ -11,21 +11,70 @@ import (
 	"time"
 )
 
+const headOutcomes = `-- name: HeadOutcomes :many
+SELECT ingestions.ended_at, COALESCE(versions.error, '') AS error FROM ingestions
+LEFT JOIN versions ON versions.id = ingestions.version_id
+WHERE ingestions.policy_set_id = $1 AND ingestions.generation = $2
+  AND ingestions.commit_id = $3 AND ingestions.status IN ('versioned', 'unchanged', 'failed')
+ORDER BY ingestions.sequence DESC
+`
+
+type HeadOutcomesParams struct {
+	PolicySetID string
+	Generation  int64
+	CommitID    string
+}
+
+type HeadOutcomesRow struct {
+	EndedAt sql.NullTime
+	Error   string
+}
+
+// How the ingestions of a commit ended, the latest first.
+func (q *Queries) HeadOutcomes(ctx context.Context, arg HeadOutcomesParams) ([]HeadOutcomesRow, error) {
+	rows, err := q.db.QueryContext(ctx, headOutcomes, arg.PolicySetID, arg.Generation, arg.CommitID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []HeadOutcomesRow
+	for rows.Next() {
+		var i HeadOutcomesRow
+		if err := rows.Scan(&i.EndedAt, &i.Error); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const oldestGap = `-- name: OldestGap :one
-SELECT branches.changed_at FROM policy_sets
+SELECT branches.changed_at, policy_sets.followed_at FROM policy_sets
 JOIN repositories ON repositories.id = policy_sets.repository_id
 JOIN branches ON branches.repository_id = repositories.id
     AND branches.name = COALESCE(NULLIF(policy_sets.branch, ''), repositories.default_branch)
 WHERE branches.head <> '' AND branches.head <> policy_sets.settled_head AND branches.changed_at IS NOT NULL
-ORDER BY branches.changed_at LIMIT 1
+ORDER BY CASE WHEN policy_sets.followed_at > branches.changed_at THEN policy_sets.followed_at ELSE branches.changed_at END LIMIT 1
 `
 
-// The head that was seen first of those that are not ingested.
-func (q *Queries) OldestGap(ctx context.Context) (sql.NullTime, error) {
+type OldestGapRow struct {
+	ChangedAt  sql.NullTime
+	FollowedAt time.Time
+}
+
+// The head that has waited longest of those that are not ingested. It waits for
+// a policy set since both were there.
+func (q *Queries) OldestGap(ctx context.Context) (OldestGapRow, error) {
 	row := q.db.QueryRowContext(ctx, oldestGap)
-	var changed_at sql.NullTime
-	err := row.Scan(&changed_at)
-	return changed_at, err
+	var i OldestGapRow
+	err := row.Scan(&i.ChangedAt, &i.FollowedAt)
+	return i, err
 }
 
 const oldestLook = `-- name: OldestLook :one
@@ -51,11 +100,7 @@ func (q *Queries) OldestLook(ctx context.Context) (OldestLookRow, error) {
 }
 
 const settleHead = `-- name: SettleHead :exec
-UPDATE policy_sets SET settled_head = $1
-WHERE policy_sets.id = $2 AND EXISTS (
-    SELECT 1 FROM ingestions
-    WHERE ingestions.policy_set_id = policy_sets.id AND ingestions.generation = policy_sets.generation
-      AND ingestions.commit_id = $1 AND ingestions.status IN ('versioned', 'unchanged', 'failed'))
+UPDATE policy_sets SET settled_head = $1 WHERE policy_sets.id = $2
 `
 
 type SettleHeadParams struct {
@@ -63,7 +108,6 @@ type SettleHeadParams struct {
 	ID       string
 }
 
-// A head that came to its end before needs nothing more.
 func (q *Queries) SettleHead(ctx context.Context, arg SettleHeadParams) error {
 	_, err := q.db.ExecContext(ctx, settleHead, arg.CommitID, arg.ID)
 	return err

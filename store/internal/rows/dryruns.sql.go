@@ -15,7 +15,7 @@ const claimDryRun = `-- name: ClaimDryRun :one
 UPDATE dry_runs SET status = 'running', lease = lease + 1, attempts = attempts + 1, due_at = $1,
     started_at = COALESCE(started_at, $2)
 WHERE id = $3 AND ended_at IS NULL AND due_at <= $2
-RETURNING sequence, id, policy_set_id, repository_id, token_id, installation_id, number, base, commit_id, fork, path, submodules, kind, delivery_guid, status, reason, error, error_message, diagnostics, comparison, attempts, failures, lease, due_at, created_at, started_at, ended_at
+RETURNING sequence, id, policy_set_id, repository_id, token_id, installation_id, number, base, commit_id, fork, path, submodules, kind, delivery_guid, told_at, status, reason, error, error_message, diagnostics, comparison, attempts, failures, lease, due_at, created_at, started_at, ended_at
 `
 
 type ClaimDryRunParams struct {
@@ -43,6 +43,7 @@ func (q *Queries) ClaimDryRun(ctx context.Context, arg ClaimDryRunParams) (DryRu
 		&i.Submodules,
 		&i.Kind,
 		&i.DeliveryGUID,
+		&i.ToldAt,
 		&i.Status,
 		&i.Reason,
 		&i.Error,
@@ -79,7 +80,7 @@ func (q *Queries) DeleteOldDryRuns(ctx context.Context, arg DeleteOldDryRunsPara
 }
 
 const dryRun = `-- name: DryRun :one
-SELECT sequence, id, policy_set_id, repository_id, token_id, installation_id, number, base, commit_id, fork, path, submodules, kind, delivery_guid, status, reason, error, error_message, diagnostics, comparison, attempts, failures, lease, due_at, created_at, started_at, ended_at FROM dry_runs WHERE id = $1
+SELECT sequence, id, policy_set_id, repository_id, token_id, installation_id, number, base, commit_id, fork, path, submodules, kind, delivery_guid, told_at, status, reason, error, error_message, diagnostics, comparison, attempts, failures, lease, due_at, created_at, started_at, ended_at FROM dry_runs WHERE id = $1
 `
 
 func (q *Queries) DryRun(ctx context.Context, id string) (DryRun, error) {
@@ -100,6 +101,7 @@ func (q *Queries) DryRun(ctx context.Context, id string) (DryRun, error) {
 		&i.Submodules,
 		&i.Kind,
 		&i.DeliveryGUID,
+		&i.ToldAt,
 		&i.Status,
 		&i.Reason,
 		&i.Error,
@@ -169,10 +171,10 @@ func (q *Queries) IgnoreDryRun(ctx context.Context, arg IgnoreDryRunParams) erro
 
 const insertDryRun = `-- name: InsertDryRun :exec
 INSERT INTO dry_runs (id, policy_set_id, repository_id, token_id, installation_id, number, base, commit_id, fork, path,
-    submodules, kind, delivery_guid, status, reason, error, error_message, diagnostics, comparison, attempts, failures,
+    submodules, kind, delivery_guid, told_at, status, reason, error, error_message, diagnostics, comparison, attempts, failures,
     lease, due_at, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'pending', '', '', '', '', '', 0, 0, 0,
-    $14, $14)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'pending', '', '', '', '', '', 0, 0, 0,
+    $15, $15)
 `
 
 type InsertDryRunParams struct {
@@ -189,6 +191,7 @@ type InsertDryRunParams struct {
 	Submodules     bool
 	Kind           string
 	DeliveryGUID   string
+	ToldAt         sql.NullTime
 	Now            time.Time
 }
 
@@ -207,13 +210,14 @@ func (q *Queries) InsertDryRun(ctx context.Context, arg InsertDryRunParams) erro
 		arg.Submodules,
 		arg.Kind,
 		arg.DeliveryGUID,
+		arg.ToldAt,
 		arg.Now,
 	)
 	return err
 }
 
 const lastDryRun = `-- name: LastDryRun :one
-SELECT commit_id, status FROM dry_runs WHERE policy_set_id = $1 AND number = $2 ORDER BY sequence DESC LIMIT 1
+SELECT id, commit_id, status, told_at FROM dry_runs WHERE policy_set_id = $1 AND number = $2 ORDER BY sequence DESC LIMIT 1
 `
 
 type LastDryRunParams struct {
@@ -222,14 +226,21 @@ type LastDryRunParams struct {
 }
 
 type LastDryRunRow struct {
+	ID       string
 	CommitID string
 	Status   string
+	ToldAt   sql.NullTime
 }
 
 func (q *Queries) LastDryRun(ctx context.Context, arg LastDryRunParams) (LastDryRunRow, error) {
 	row := q.db.QueryRowContext(ctx, lastDryRun, arg.PolicySetID, arg.Number)
 	var i LastDryRunRow
-	err := row.Scan(&i.CommitID, &i.Status)
+	err := row.Scan(
+		&i.ID,
+		&i.CommitID,
+		&i.Status,
+		&i.ToldAt,
+	)
 	return i, err
 }
 
@@ -280,8 +291,23 @@ func (q *Queries) RenewDryRun(ctx context.Context, arg RenewDryRunParams) (int64
 	return result.RowsAffected()
 }
 
+const tellDryRun = `-- name: TellDryRun :exec
+UPDATE dry_runs SET told_at = $2 WHERE id = $1
+`
+
+type TellDryRunParams struct {
+	ID     string
+	ToldAt sql.NullTime
+}
+
+// The pull request still proposes the commit.
+func (q *Queries) TellDryRun(ctx context.Context, arg TellDryRunParams) error {
+	_, err := q.db.ExecContext(ctx, tellDryRun, arg.ID, arg.ToldAt)
+	return err
+}
+
 const trialsDue = `-- name: TrialsDue :many
-SELECT sequence, id, policy_set_id, repository_id, token_id, installation_id, number, base, commit_id, fork, path, submodules, kind, delivery_guid, status, reason, error, error_message, diagnostics, comparison, attempts, failures, lease, due_at, created_at, started_at, ended_at FROM dry_runs WHERE ended_at IS NULL AND due_at <= $1 ORDER BY fork, due_at, sequence LIMIT $2
+SELECT sequence, id, policy_set_id, repository_id, token_id, installation_id, number, base, commit_id, fork, path, submodules, kind, delivery_guid, told_at, status, reason, error, error_message, diagnostics, comparison, attempts, failures, lease, due_at, created_at, started_at, ended_at FROM dry_runs WHERE ended_at IS NULL AND due_at <= $1 ORDER BY fork, due_at, sequence LIMIT $2
 `
 
 type TrialsDueParams struct {
@@ -314,6 +340,7 @@ func (q *Queries) TrialsDue(ctx context.Context, arg TrialsDueParams) ([]DryRun,
 			&i.Submodules,
 			&i.Kind,
 			&i.DeliveryGUID,
+			&i.ToldAt,
 			&i.Status,
 			&i.Reason,
 			&i.Error,
@@ -342,7 +369,7 @@ func (q *Queries) TrialsDue(ctx context.Context, arg TrialsDueParams) ([]DryRun,
 }
 
 const unfinishedDryRuns = `-- name: UnfinishedDryRuns :many
-SELECT sequence, id, policy_set_id, repository_id, token_id, installation_id, number, base, commit_id, fork, path, submodules, kind, delivery_guid, status, reason, error, error_message, diagnostics, comparison, attempts, failures, lease, due_at, created_at, started_at, ended_at FROM dry_runs
+SELECT sequence, id, policy_set_id, repository_id, token_id, installation_id, number, base, commit_id, fork, path, submodules, kind, delivery_guid, told_at, status, reason, error, error_message, diagnostics, comparison, attempts, failures, lease, due_at, created_at, started_at, ended_at FROM dry_runs
 WHERE policy_set_id = $1 AND ended_at IS NULL
   AND (CAST($2 AS bigint) = 0 OR number = $2) ORDER BY sequence
 `
@@ -377,6 +404,7 @@ func (q *Queries) UnfinishedDryRuns(ctx context.Context, arg UnfinishedDryRunsPa
 			&i.Submodules,
 			&i.Kind,
 			&i.DeliveryGUID,
+			&i.ToldAt,
 			&i.Status,
 			&i.Reason,
 			&i.Error,

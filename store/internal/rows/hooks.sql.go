@@ -49,6 +49,19 @@ func (q *Queries) DeleteLostHooks(ctx context.Context, organizationID string) er
 	return err
 }
 
+const deleteUntouchedHook = `-- name: DeleteUntouchedHook :execrows
+DELETE FROM hooks WHERE id = $1 AND lease = 0
+`
+
+// One that nobody ever worked on.
+func (q *Queries) DeleteUntouchedHook(ctx context.Context, id string) (int64, error) {
+	result, err := q.db.ExecContext(ctx, deleteUntouchedHook, id)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
 const hook = `-- name: Hook :one
 SELECT id, organization_id, repository_id, http_url, identifier, repository_external_id, token_id, external_id, removed, revision,
     sent, manual, failures, lease, claimed, due_at, created_at
@@ -188,7 +201,7 @@ func (q *Queries) SettleHook(ctx context.Context, arg SettleHookParams) error {
 
 const wantHook = `-- name: WantHook :exec
 UPDATE hooks SET repository_id = $1, token_id = $2, removed = $3,
-    revision = revision + $4, failures = 0, due_at = $5
+    revision = revision + $4, failures = 0, due_at = CASE WHEN claimed = 0 THEN $5 ELSE due_at END
 WHERE id = $6
 `
 
@@ -197,19 +210,20 @@ type WantHookParams struct {
 	TokenID      sql.NullString
 	Removed      bool
 	News         int64
-	DueAt        time.Time
+	Now          time.Time
 	ID           string
 }
 
 // What is wanted of a hook. A change of it is a new revision, for whose sake
-// nobody who is at work on the hook is overtaken.
+// nobody who is at work on the hook is overtaken: it is due when that work ends.
+// Hooks are claimed without their repository's lock, so only this can know.
 func (q *Queries) WantHook(ctx context.Context, arg WantHookParams) error {
 	_, err := q.db.ExecContext(ctx, wantHook,
 		arg.RepositoryID,
 		arg.TokenID,
 		arg.Removed,
 		arg.News,
-		arg.DueAt,
+		arg.Now,
 		arg.ID,
 	)
 	return err

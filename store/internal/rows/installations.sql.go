@@ -234,6 +234,45 @@ func (q *Queries) InstallationOfOrganization(ctx context.Context, arg Installati
 	return i, err
 }
 
+const livePredecessors = `-- name: LivePredecessors :many
+SELECT DISTINCT installations.id
+FROM policy_sets JOIN installations ON installations.id = policy_sets.installation_id
+WHERE policy_sets.organization_id = $1 AND policy_sets.repository_id IS NOT NULL
+  AND installations.deleted_at IS NULL AND installations.account_id = $2 AND installations.http_url = $3 AND installations.account_id <> 0
+ORDER BY installations.id
+`
+
+type LivePredecessorsParams struct {
+	OrganizationID string
+	AccountID      int64
+	HTTPURL        string
+}
+
+// Installations on an account that policy sets of an organization use and that
+// nobody has told to be deleted yet.
+func (q *Queries) LivePredecessors(ctx context.Context, arg LivePredecessorsParams) ([]string, error) {
+	rows, err := q.db.QueryContext(ctx, livePredecessors, arg.OrganizationID, arg.AccountID, arg.HTTPURL)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const moveToInstallation = `-- name: MoveToInstallation :exec
 UPDATE policy_sets SET installation_id = $2, updated_at = $3 WHERE id = $1
 `
@@ -284,7 +323,7 @@ func (q *Queries) OrganizationsOfInstallation(ctx context.Context, installationI
 }
 
 const policySetsOfInstallation = `-- name: PolicySetsOfInstallation :many
-SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head
+SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head, policy_sets.followed_at
 FROM policy_sets
 JOIN installation_organizations ON installation_organizations.installation_id = policy_sets.installation_id
   AND installation_organizations.organization_id = policy_sets.organization_id
@@ -327,6 +366,7 @@ func (q *Queries) PolicySetsOfInstallation(ctx context.Context, installationID s
 			&i.IngestedCommit,
 			&i.IngestedAt,
 			&i.SettledHead,
+			&i.FollowedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -342,7 +382,7 @@ func (q *Queries) PolicySetsOfInstallation(ctx context.Context, installationID s
 }
 
 const policySetsOfInstallationOf = `-- name: PolicySetsOfInstallationOf :many
-SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head
+SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head, policy_sets.followed_at
 FROM policy_sets
 WHERE installation_id = $1 AND organization_id = $2 AND repository_id IS NOT NULL ORDER BY id
 `
@@ -388,6 +428,7 @@ func (q *Queries) PolicySetsOfInstallationOf(ctx context.Context, arg PolicySets
 			&i.IngestedCommit,
 			&i.IngestedAt,
 			&i.SettledHead,
+			&i.FollowedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -403,10 +444,10 @@ func (q *Queries) PolicySetsOfInstallationOf(ctx context.Context, arg PolicySets
 }
 
 const policySetsOfPredecessors = `-- name: PolicySetsOfPredecessors :many
-SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head
+SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head, policy_sets.followed_at
 FROM policy_sets JOIN installations ON installations.id = policy_sets.installation_id
 WHERE policy_sets.organization_id = $1 AND policy_sets.repository_id IS NOT NULL
-  AND installations.deleted_at IS NOT NULL AND installations.account_id = $2 AND installations.http_url = $3
+  AND installations.deleted_at IS NOT NULL AND installations.account_id = $2 AND installations.http_url = $3 AND installations.account_id <> 0
 ORDER BY policy_sets.id
 `
 
@@ -452,6 +493,7 @@ func (q *Queries) PolicySetsOfPredecessors(ctx context.Context, arg PolicySetsOf
 			&i.IngestedCommit,
 			&i.IngestedAt,
 			&i.SettledHead,
+			&i.FollowedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -467,7 +509,7 @@ func (q *Queries) PolicySetsOfPredecessors(ctx context.Context, arg PolicySetsOf
 }
 
 const policySetsOfToken = `-- name: PolicySetsOfToken :many
-SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head
+SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head, policy_sets.followed_at
 FROM policy_sets WHERE token_id = $1 AND repository_id IS NOT NULL ORDER BY id
 `
 
@@ -506,7 +548,56 @@ func (q *Queries) PolicySetsOfToken(ctx context.Context, tokenID sql.NullString)
 			&i.IngestedCommit,
 			&i.IngestedAt,
 			&i.SettledHead,
+			&i.FollowedAt,
 		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const successors = `-- name: Successors :many
+SELECT installation_organizations.organization_id, installations.id
+FROM installations
+JOIN installation_organizations ON installation_organizations.installation_id = installations.id
+WHERE installations.account_id = $1 AND installations.http_url = $2 AND installations.account_id <> 0
+  AND installations.deleted_at IS NULL AND installations.id <> $3
+  AND installation_organizations.organization_id IN (
+    SELECT policy_sets.organization_id FROM policy_sets
+    WHERE policy_sets.installation_id = $3 AND policy_sets.repository_id IS NOT NULL)
+ORDER BY installations.created_at, installations.id
+`
+
+type SuccessorsParams struct {
+	AccountID int64
+	HTTPURL   string
+	ID        string
+}
+
+type SuccessorsRow struct {
+	OrganizationID string
+	ID             string
+}
+
+// What else the organizations may use, on the same account, whose policy sets
+// use an installation; the newest last.
+func (q *Queries) Successors(ctx context.Context, arg SuccessorsParams) ([]SuccessorsRow, error) {
+	rows, err := q.db.QueryContext(ctx, successors, arg.AccountID, arg.HTTPURL, arg.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []SuccessorsRow
+	for rows.Next() {
+		var i SuccessorsRow
+		if err := rows.Scan(&i.OrganizationID, &i.ID); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

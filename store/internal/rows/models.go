@@ -74,6 +74,7 @@ type DryRun struct {
 	Submodules     bool
 	Kind           string
 	DeliveryGUID   string
+	ToldAt         sql.NullTime
 	Status         string
 	Reason         string
 	Error          string
@@ -212,6 +213,7 @@ type PolicySet struct {
 	IngestedCommit   string
 	IngestedAt       sql.NullTime
 	SettledHead      string
+	FollowedAt       time.Time
 }
 
 type Report struct {
@@ -241,6 +243,7 @@ type Report struct {
 	GivenUp        string
 	Failures       int64
 	Lease          int64
+	Claimed        int64
 	DueAt          time.Time
 	CreatedAt      time.Time
 	StartedAt      sql.NullTime

@@ -58,8 +58,8 @@ func (q *Queries) DeletePolicySet(ctx context.Context, id string) (int64, error)
 
 const insertPolicySet = `-- name: InsertPolicySet :execrows
 INSERT INTO policy_sets (id, organization_id, name, description, global, kind, overridable, policies_path,
-    repository_id, branch, submodules, token_id, installation_id, generation, newest_version_id, current_version_id, created_at, updated_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1, '', '', $14, $14)
+    repository_id, branch, submodules, token_id, installation_id, generation, newest_version_id, current_version_id, created_at, updated_at, followed_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1, '', '', $14, $14, $14)
 ON CONFLICT (organization_id, name) DO NOTHING
 `
 
@@ -104,7 +104,7 @@ func (q *Queries) InsertPolicySet(ctx context.Context, arg InsertPolicySetParams
 }
 
 const policySet = `-- name: PolicySet :one
-SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head, organizations.name AS organization,
+SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head, policy_sets.followed_at, organizations.name AS organization,
     COALESCE(repositories.http_url, '') AS http_url,
     COALESCE(repositories.identifier, '') AS identifier,
     COALESCE(repositories.hook_id, '') AS hook_id,
@@ -168,6 +168,7 @@ func (q *Queries) PolicySet(ctx context.Context, arg PolicySetParams) (PolicySet
 		&i.PolicySet.IngestedCommit,
 		&i.PolicySet.IngestedAt,
 		&i.PolicySet.SettledHead,
+		&i.PolicySet.FollowedAt,
 		&i.Organization,
 		&i.HTTPURL,
 		&i.Identifier,
@@ -200,7 +201,7 @@ func (q *Queries) PolicySetNameTaken(ctx context.Context, arg PolicySetNameTaken
 }
 
 const policySetsOfRepository = `-- name: PolicySetsOfRepository :many
-SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head FROM policy_sets WHERE repository_id = $1 ORDER BY id
+SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head, policy_sets.followed_at FROM policy_sets WHERE repository_id = $1 ORDER BY id
 `
 
 func (q *Queries) PolicySetsOfRepository(ctx context.Context, repositoryID sql.NullString) ([]PolicySet, error) {
@@ -238,6 +239,7 @@ func (q *Queries) PolicySetsOfRepository(ctx context.Context, repositoryID sql.N
 			&i.IngestedCommit,
 			&i.IngestedAt,
 			&i.SettledHead,
+			&i.FollowedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -285,6 +287,7 @@ UPDATE policy_sets SET
     settled_head = CASE WHEN generation = $11 THEN settled_head ELSE '' END,
     ingested_commit = CASE WHEN generation = $11 THEN ingested_commit ELSE '' END,
     ingested_at = CASE WHEN generation = $11 THEN ingested_at END,
+    followed_at = CASE WHEN generation = $11 THEN followed_at ELSE $13 END,
     name = $2, description = $3, global = $4, overridable = $5, policies_path = $6,
     repository_id = $7, branch = $8, submodules = $9, token_id = $10, generation = $11, installation_id = $12, updated_at = $13
 WHERE id = $1

@@ -12,9 +12,9 @@ import (
 )
 
 const claimReport = `-- name: ClaimReport :one
-UPDATE reports SET lease = lease + 1, due_at = $1
+UPDATE reports SET lease = lease + 1, claimed = revision, due_at = $1
 WHERE id = $2 AND sent < revision AND given_up = '' AND due_at <= $3
-RETURNING sequence, id, organization_id, policy_set_id, policy_set, subject, ordinal, number, http_url, identifier, external_id, repository_id, token_id, installation_id, commit_id, status, reason, version_id, revision, sent, check_run_id, uncertain, annotated, given_up, failures, lease, due_at, created_at, started_at, ended_at
+RETURNING sequence, id, organization_id, policy_set_id, policy_set, subject, ordinal, number, http_url, identifier, external_id, repository_id, token_id, installation_id, commit_id, status, reason, version_id, revision, sent, check_run_id, uncertain, annotated, given_up, failures, lease, claimed, due_at, created_at, started_at, ended_at
 `
 
 type ClaimReportParams struct {
@@ -54,6 +54,7 @@ func (q *Queries) ClaimReport(ctx context.Context, arg ClaimReportParams) (Repor
 		&i.GivenUp,
 		&i.Failures,
 		&i.Lease,
+		&i.Claimed,
 		&i.DueAt,
 		&i.CreatedAt,
 		&i.StartedAt,
@@ -217,7 +218,7 @@ func (q *Queries) PostponeReport(ctx context.Context, arg PostponeReportParams) 
 }
 
 const report = `-- name: Report :one
-SELECT sequence, id, organization_id, policy_set_id, policy_set, subject, ordinal, number, http_url, identifier, external_id, repository_id, token_id, installation_id, commit_id, status, reason, version_id, revision, sent, check_run_id, uncertain, annotated, given_up, failures, lease, due_at, created_at, started_at, ended_at FROM reports WHERE id = $1
+SELECT sequence, id, organization_id, policy_set_id, policy_set, subject, ordinal, number, http_url, identifier, external_id, repository_id, token_id, installation_id, commit_id, status, reason, version_id, revision, sent, check_run_id, uncertain, annotated, given_up, failures, lease, claimed, due_at, created_at, started_at, ended_at FROM reports WHERE id = $1
 `
 
 func (q *Queries) Report(ctx context.Context, id string) (Report, error) {
@@ -250,6 +251,7 @@ func (q *Queries) Report(ctx context.Context, id string) (Report, error) {
 		&i.GivenUp,
 		&i.Failures,
 		&i.Lease,
+		&i.Claimed,
 		&i.DueAt,
 		&i.CreatedAt,
 		&i.StartedAt,
@@ -261,11 +263,11 @@ func (q *Queries) Report(ctx context.Context, id string) (Report, error) {
 const reportDryRun = `-- name: ReportDryRun :exec
 INSERT INTO reports (id, organization_id, policy_set_id, policy_set, subject, ordinal, number, http_url, identifier, external_id,
     repository_id, token_id, installation_id, commit_id, status, reason, version_id, revision, sent, check_run_id,
-    uncertain, annotated, given_up, failures, lease, due_at, created_at, started_at, ended_at)
+    uncertain, annotated, given_up, failures, lease, claimed, due_at, created_at, started_at, ended_at)
 SELECT $1, policy_sets.organization_id, policy_sets.id, policy_sets.name, dry_runs.id, dry_runs.sequence, dry_runs.number,
     repositories.http_url, repositories.identifier, repositories.external_id, repositories.id, dry_runs.token_id,
     dry_runs.installation_id, dry_runs.commit_id, dry_runs.status, dry_runs.reason, '', 1, 0, 0,
-    FALSE, 0, '', 0, 0, $2, $2, dry_runs.started_at, dry_runs.ended_at
+    FALSE, 0, '', 0, 0, 0, $2, $2, dry_runs.started_at, dry_runs.ended_at
 FROM dry_runs
 JOIN policy_sets ON policy_sets.id = dry_runs.policy_set_id
 JOIN repositories ON repositories.id = dry_runs.repository_id
@@ -291,11 +293,11 @@ func (q *Queries) ReportDryRun(ctx context.Context, arg ReportDryRunParams) erro
 const reportIngestion = `-- name: ReportIngestion :exec
 INSERT INTO reports (id, organization_id, policy_set_id, policy_set, subject, ordinal, number, http_url, identifier, external_id,
     repository_id, token_id, installation_id, commit_id, status, reason, version_id, revision, sent, check_run_id,
-    uncertain, annotated, given_up, failures, lease, due_at, created_at, started_at, ended_at)
+    uncertain, annotated, given_up, failures, lease, claimed, due_at, created_at, started_at, ended_at)
 SELECT $1, policy_sets.organization_id, policy_sets.id, policy_sets.name, ingestions.id, ingestions.sequence, 0, repositories.http_url,
     repositories.identifier, repositories.external_id, repositories.id, ingestions.token_id, ingestions.installation_id,
     ingestions.commit_id, ingestions.status, ingestions.reason, ingestions.version_id, 1, 0, 0,
-    FALSE, 0, '', 0, 0, $2, $2, ingestions.started_at, ingestions.ended_at
+    FALSE, 0, '', 0, 0, 0, $2, $2, ingestions.started_at, ingestions.ended_at
 FROM ingestions
 JOIN policy_sets ON policy_sets.id = ingestions.policy_set_id
 JOIN repositories ON repositories.id = ingestions.repository_id
@@ -338,7 +340,7 @@ func (q *Queries) ReportsDeleted(ctx context.Context, arg ReportsDeletedParams) 
 }
 
 const reportsDue = `-- name: ReportsDue :many
-SELECT sequence, id, organization_id, policy_set_id, policy_set, subject, ordinal, number, http_url, identifier, external_id, repository_id, token_id, installation_id, commit_id, status, reason, version_id, revision, sent, check_run_id, uncertain, annotated, given_up, failures, lease, due_at, created_at, started_at, ended_at FROM reports
+SELECT sequence, id, organization_id, policy_set_id, policy_set, subject, ordinal, number, http_url, identifier, external_id, repository_id, token_id, installation_id, commit_id, status, reason, version_id, revision, sent, check_run_id, uncertain, annotated, given_up, failures, lease, claimed, due_at, created_at, started_at, ended_at FROM reports
 WHERE sent < revision AND given_up = '' AND due_at <= $1
 ORDER BY due_at, sequence LIMIT $2
 `
@@ -384,6 +386,7 @@ func (q *Queries) ReportsDue(ctx context.Context, arg ReportsDueParams) ([]Repor
 			&i.GivenUp,
 			&i.Failures,
 			&i.Lease,
+			&i.Claimed,
 			&i.DueAt,
 			&i.CreatedAt,
 			&i.StartedAt,

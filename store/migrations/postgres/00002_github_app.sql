@@ -74,6 +74,7 @@ ALTER TABLE policy_sets ADD COLUMN degraded_at timestamptz;
 ALTER TABLE policy_sets ADD COLUMN ingested_commit text NOT NULL DEFAULT ''; -- the last that came to its end
 ALTER TABLE policy_sets ADD COLUMN ingested_at timestamptz;
 ALTER TABLE policy_sets ADD COLUMN settled_head text NOT NULL DEFAULT ''; -- the last head of the branch that came to its end
+ALTER TABLE policy_sets ADD COLUMN followed_at timestamptz NOT NULL DEFAULT '1970-01-01 00:00:00+00:00'; -- when the generation began
 CREATE INDEX policy_sets_installation ON policy_sets (installation_id);
 
 ALTER TABLE versions ADD COLUMN diagnostics text NOT NULL DEFAULT ''; -- JSON; '' where there are none
@@ -135,6 +136,7 @@ CREATE TABLE dry_runs (
     submodules      boolean     NOT NULL,
     kind            text        NOT NULL,
     delivery_guid   text        NOT NULL,
+    told_at         timestamptz, -- when GitHub says that the pull request came to this; NULL: it does not say
     status          text        NOT NULL CHECK (status IN ('pending', 'running', 'compared', 'failed', 'ignored')),
     reason          text        NOT NULL,
     error           text        NOT NULL,
@@ -187,6 +189,7 @@ CREATE TABLE reports (
     given_up        text        NOT NULL, -- why nothing more is sent; '' otherwise
     failures        bigint      NOT NULL,
     lease           bigint      NOT NULL,
+    claimed         bigint      NOT NULL, -- the revision that was given out last
     due_at          timestamptz NOT NULL,
     created_at      timestamptz NOT NULL,
     started_at      timestamptz,

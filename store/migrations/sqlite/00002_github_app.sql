@@ -74,6 +74,7 @@ ALTER TABLE policy_sets ADD COLUMN degraded_at timestamp;
 ALTER TABLE policy_sets ADD COLUMN ingested_commit text NOT NULL DEFAULT ''; -- the last that came to its end
 ALTER TABLE policy_sets ADD COLUMN ingested_at timestamp;
 ALTER TABLE policy_sets ADD COLUMN settled_head text NOT NULL DEFAULT ''; -- the last head of the branch that came to its end
+ALTER TABLE policy_sets ADD COLUMN followed_at timestamp NOT NULL DEFAULT '1970-01-01 00:00:00+00:00'; -- when the generation began
 CREATE INDEX policy_sets_installation ON policy_sets (installation_id);
 
 ALTER TABLE versions ADD COLUMN diagnostics text NOT NULL DEFAULT ''; -- JSON; '' where there are none
@@ -172,6 +173,7 @@ CREATE TABLE dry_runs (
     submodules      boolean     NOT NULL,
     kind            text        NOT NULL,
     delivery_guid   text        NOT NULL,
+    told_at         timestamp, -- when GitHub says that the pull request came to this; NULL: it does not say
     status          text        NOT NULL CHECK (status IN ('pending', 'running', 'compared', 'failed', 'ignored')),
     reason          text        NOT NULL,
     error           text        NOT NULL,
@@ -224,6 +226,7 @@ CREATE TABLE reports (
     given_up        text        NOT NULL, -- why nothing more is sent; '' otherwise
     failures        bigint      NOT NULL,
     lease           bigint      NOT NULL,
+    claimed         bigint      NOT NULL, -- the revision that was given out last
     due_at          timestamp NOT NULL,
     created_at      timestamp NOT NULL,
     started_at      timestamp,
