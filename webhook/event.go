@@ -24,6 +24,7 @@ type meaning struct {
 	installation *polset.InstallationChange
 	ignored      string
 	sender       string
+	link         string // where the repository says it is, with its host
 
 	// For the log, also of what was refused; printable.
 	action, account, repo, ref, commit string
@@ -71,9 +72,11 @@ func readIgnored(event string, raw []byte) (meaning, error) {
 	return m, nil
 }
 
-// heardBy narrows what a delivery means to what its hook may say. Whoever
-// knows the secret of one repository's hook speaks for no installation.
-func (m *meaning) heardBy(h hook) {
+// heardBy narrows what a delivery means to what its hook may say, and returns
+// the hosts that it says it for. Whoever knows the secret of one repository's
+// hook speaks for no installation. Names and numbers mean something on their
+// own host only.
+func (m *meaning) heardBy(h hook) (httpURLs []string) {
 	if h.id != polset.HookGitHubApp {
 		if m.installation != nil {
 			m.installation, m.ignored = nil, "only the hook of the GitHub App is told of installations"
@@ -88,6 +91,15 @@ func (m *meaning) heardBy(h hook) {
 	if m.installation != nil {
 		m.installation.Installation.HTTPURL = hostAmong(h.httpURLs, m.installation.Installation.HTMLURL)
 	}
+	if h.id != polset.HookGitHubApp || m.push == nil && m.pull == nil && m.repository == nil {
+		return h.httpURLs
+	}
+	httpURLs = hostsOf(h.httpURLs, m.link)
+	if len(httpURLs) == 0 && len(h.httpURLs) > 0 {
+		m.push, m.pull, m.repository = nil, nil, nil
+		m.ignored = "the repository is at none of polset's hosts"
+	}
+	return httpURLs
 }
 
 // An account is a GitHub user as payloads name one. It may be null.

@@ -285,7 +285,10 @@ func TestPullRequests(t *testing.T) {
 		"reopened":                     {set("reopened", "action"), func(p *polset.PullRequest) { p.Action = "reopened" }},
 		"from a fork":                  {set(object{"id": 99}, "pull_request", "head", "repo"), func(p *polset.PullRequest) { p.Fork = true }},
 		"from a fork that was deleted": {set(nil, "pull_request", "head", "repo"), func(p *polset.PullRequest) { p.Fork = true }},
-		"of somebody who is gone":      {set(nil, "pull_request", "user"), func(p *polset.PullRequest) { p.Author = "" }},
+		"at a time": {set("2026-05-15T17:20:33+02:00", "pull_request", "updated_at"), func(p *polset.PullRequest) {
+			p.UpdatedAt = time.Date(2026, 5, 15, 15, 20, 33, 0, time.UTC)
+		}},
+		"of somebody who is gone": {set(nil, "pull_request", "user"), func(p *polset.PullRequest) { p.Author = "" }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t)

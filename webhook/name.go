@@ -63,14 +63,54 @@ func checkURL(s string) error {
 
 // hostAmong returns the one of the hosts that a URL is of, "" for none.
 func hostAmong(httpURLs []string, link string) string {
-	u, err := url.Parse(link)
-	if err != nil || u.Host == "" {
-		return ""
-	}
+	of := origin(link)
 	for _, candidate := range httpURLs {
-		if c, err := url.Parse(candidate); err == nil && strings.EqualFold(c.Scheme, u.Scheme) && strings.EqualFold(c.Host, u.Host) {
+		if of != "" && origin(candidate) == of {
 			return candidate
 		}
 	}
 	return ""
+}
+
+// origin is a URL's scheme and host in the form for comparing, "" where it has
+// none.
+func origin(link string) string {
+	u, err := url.Parse(link)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	scheme, host := strings.ToLower(u.Scheme), strings.ToLower(u.Host)
+	switch scheme {
+	case "https":
+		host = strings.TrimSuffix(host, ":443")
+	case "http":
+		host = strings.TrimSuffix(host, ":80")
+	}
+	return scheme + "://" + host
+}
+
+// publicGitHub is the host that another of the operator's may stand for.
+const publicGitHub = "https://github.com"
+
+// hostsOf returns those of the hosts that a repository speaks for which is at
+// link. None of them: there are several, and it is at none.
+func hostsOf(httpURLs []string, link string) []string {
+	var distinct []string
+	for _, u := range httpURLs {
+		if hostAmong(distinct, u) == "" {
+			distinct = append(distinct, u)
+		}
+	}
+	if len(distinct) < 2 {
+		return distinct // whatever it calls itself, as behind a proxy
+	}
+	own := hostAmong(distinct, link)
+	if own == "" {
+		return nil
+	}
+	hosts := []string{own}
+	if public := hostAmong(distinct, publicGitHub); public != "" && public != own {
+		hosts = append(hosts, public)
+	}
+	return hosts
 }

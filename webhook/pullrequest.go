@@ -11,10 +11,11 @@ import (
 type pullRequestEvent struct {
 	Action      *string `json:"action"`
 	PullRequest *struct {
-		Number int      `json:"number"`
-		User   account  `json:"user"`
-		Head   *pullEnd `json:"head"`
-		Base   *pullEnd `json:"base"`
+		Number    int      `json:"number"`
+		User      account  `json:"user"`
+		Head      *pullEnd `json:"head"`
+		Base      *pullEnd `json:"base"`
+		UpdatedAt *moment  `json:"updated_at"`
 	} `json:"pull_request"`
 	Repository   *repositoryBody `json:"repository"`
 	Installation *installationID `json:"installation"`
@@ -52,7 +53,8 @@ func readPullRequest(raw []byte) (meaning, error) {
 	if pull == nil || pull.Head == nil || pull.Base == nil || b.Repository == nil {
 		return m, refuse(http.StatusBadRequest, codeMalformed, "the event names no pull request with its head, base and repository")
 	}
-	m.repo, m.ref, m.commit = printable(b.Repository.FullName), printable(pull.Base.Ref), printable(pull.Head.SHA)
+	m.repo, m.link = printable(b.Repository.FullName), b.Repository.HTMLURL
+	m.ref, m.commit = printable(pull.Base.Ref), printable(pull.Head.SHA)
 	repository, err := b.Repository.ref()
 	if err != nil {
 		return m, err
@@ -87,6 +89,7 @@ func readPullRequest(raw []byte) (meaning, error) {
 		Fork:         pull.Head.Repo == nil || pull.Head.Repo.ID != repository.ID,
 		Author:       printable(pull.User.Login),
 		Installation: installation,
+		UpdatedAt:    pull.UpdatedAt.orZero(),
 	}
 	return m, nil
 }

@@ -48,7 +48,7 @@ func readPush(raw []byte) (meaning, error) {
 	if b.Pusher == nil {
 		return m, refuse(http.StatusBadRequest, codeMalformed, "the push names no pusher")
 	}
-	m.repo = printable(b.Repository.FullName)
+	m.repo, m.link = printable(b.Repository.FullName), b.Repository.HTMLURL
 	repository, err := b.Repository.ref()
 	if err != nil {
 		return m, err

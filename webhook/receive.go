@@ -124,7 +124,7 @@ func (r *Receiver) deliver(w http.ResponseWriter, req *http.Request, h hook, n *
 	if err != nil {
 		return answer{}, err
 	}
-	n.meaning.heardBy(h)
+	httpURLs := n.meaning.heardBy(h)
 
 	return r.record(req.Context(), n.meaning, polset.Delivery{
 		HookID:     h.id,
@@ -132,7 +132,7 @@ func (r *Receiver) deliver(w http.ResponseWriter, req *http.Request, h hook, n *
 		Event:      n.event,
 		BodySHA256: hex.EncodeToString(sum[:]),
 		Sender:     n.meaning.sender,
-		HTTPURLs:   h.httpURLs,
+		HTTPURLs:   httpURLs,
 		ReceivedAt: received.UTC(),
 	})
 }

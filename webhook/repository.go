@@ -12,6 +12,7 @@ import (
 type repositoryBody struct {
 	ID            int64  `json:"id"`
 	FullName      string `json:"full_name"`
+	HTMLURL       string `json:"html_url"`
 	DefaultBranch string `json:"default_branch"`
 	Archived      bool   `json:"archived"`
 }
@@ -94,7 +95,7 @@ func readRepository(raw []byte) (meaning, error) {
 	if b.Repository == nil {
 		return m, refuse(http.StatusBadRequest, codeMalformed, "the event names no repository")
 	}
-	m.repo = printable(b.Repository.FullName)
+	m.repo, m.link = printable(b.Repository.FullName), b.Repository.HTMLURL
 	if err := aboutRepositoryOnly(raw); err != nil {
 		return m, err
 	}

@@ -23,16 +23,18 @@ const (
 )
 
 // appSecrets are what may sign for the App's hook: the operator's secrets and
-// those of the stored App. The latter are remembered for a moment, and read by
-// one request at a time, so that a flood of requests that nobody signed costs
-// about one small query a second.
+// those of the stored App. The latter are remembered for a moment, and all
+// requests that need them meanwhile share one reading, so that a flood of
+// requests that nobody signed costs about one small query at a time, and a slow
+// database makes none of them wait for more than one answer.
 type appSecrets struct {
 	operator []polset.Secret
 	read     func(context.Context) ([]polset.Secret, error)
 	now      func() time.Time
 
-	reading sync.Mutex
-	memory  atomic.Pointer[storedSecrets]
+	memory atomic.Pointer[storedSecrets]
+	mu     sync.Mutex
+	flight *reading // the one under way; nil: none
 }
 
 // storedSecrets is what the database said, and when it was asked.
@@ -40,6 +42,13 @@ type storedSecrets struct {
 	at      time.Time
 	secrets []polset.Secret
 	err     error // none exist, or the database did not answer
+}
+
+// A reading is a question that the database has not answered yet, perhaps for
+// many requests.
+type reading struct {
+	done   chan struct{} // closed when it has
+	answer storedSecrets // not to be read before
 }
 
 // known returns the secrets without asking the database where it can: the
@@ -75,21 +84,59 @@ func (a *appSecrets) again(ctx context.Context) ([]polset.Secret, error) {
 	return m.secrets, nil
 }
 
-// ask returns what the database said at most so long ago, or asks it.
+// ask returns what the database said at most so long ago, or waits for what it
+// says now. Requests wait together; each waits at most for the question that
+// was under way when it came and, if that was asked too long ago, for one more.
 func (a *appSecrets) ask(ctx context.Context, age time.Duration) *storedSecrets {
 	if m := a.recent(age); m != nil {
 		return m
 	}
-	a.reading.Lock()
-	defer a.reading.Unlock()
-	if m := a.recent(age); m != nil { // another request has asked meanwhile
-		return m
+	came := a.now()
+	var m *storedSecrets
+	for range 2 {
+		r, known := a.join(ctx, age)
+		if known != nil {
+			return known
+		}
+		select {
+		case <-r.done:
+		case <-ctx.Done():
+			return &storedSecrets{err: ctx.Err()}
+		}
+		m = &r.answer
+		down := m.err != nil && !errors.Is(m.err, polset.ErrNotFound)
+		if down || came.Sub(m.at) < age {
+			break
+		}
 	}
-	m := &storedSecrets{at: a.now()} // before the answer: it may be old when it comes
-	// The answer is for every request: one that hangs up must not spoil it.
-	m.secrets, m.err = a.read(context.WithoutCancel(ctx))
-	a.memory.Store(m)
 	return m
+}
+
+// join returns the reading that is under way, or begins one. Where one ended a
+// moment ago it returns what that said.
+func (a *appSecrets) join(ctx context.Context, age time.Duration) (*reading, *storedSecrets) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.flight != nil {
+		return a.flight, nil
+	}
+	if m := a.recent(age); m != nil {
+		return nil, m
+	}
+	r := &reading{done: make(chan struct{})}
+	r.answer.at = a.now() // before the answer: it may be old when it comes
+	a.flight = r
+	// The answer is for every request: one that hangs up must not spoil it.
+	ctx = context.WithoutCancel(ctx)
+	go func() {
+		r.answer.secrets, r.answer.err = a.read(ctx)
+		a.memory.Store(&r.answer)
+		a.mu.Lock()
+		a.flight = nil
+		a.mu.Unlock()
+		close(r.done)
+	}()
+	return r, nil
 }
 
 // recent returns the memory if it is younger than age. A clock that was set

@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
 	"github.com/polset/polset"
 	"github.com/polset/polset/webhook"
 )
@@ -122,6 +125,23 @@ func TestStoredApp(t *testing.T) {
 		}
 	})
 
+	t.Run("a burst while the database is slow", func(t *testing.T) {
+		// Every answer is too old for the next request when it comes.
+		c := &clock{}
+		s := serve(t, without, c.use, func(cfg *webhook.Config) {
+			cfg.Recorder = agingHook{slowHook{cfg.Recorder.(*memory)}, c}
+		})
+		s.memory.store(storedSecret)
+		var all sync.WaitGroup
+		for range 20 {
+			all.Go(func() { s.answered(signedBy(storedSecret), 200, "ignored") })
+		}
+		all.Wait()
+		if n := s.memory.asked(); n > 2 {
+			t.Errorf("%d look-ups, one after the other", n)
+		}
+	})
+
 	t.Run("case 06 rotation of the stored secret", func(t *testing.T) {
 		c := &clock{}
 		s := serve(t, without, c.use)
@@ -164,9 +184,13 @@ func TestStoredApp(t *testing.T) {
 	})
 
 	t.Run("who hangs up does not spoil it for others", func(t *testing.T) {
-		entered, answer := make(chan struct{}, 1), make(chan struct{})
+		entered, answer, logged := make(chan struct{}, 1), make(chan struct{}), make(chan struct{}, 2)
 		s := serve(t, func(c *webhook.Config) {
 			c.Recorder = waitingHook{c.Recorder.(*memory), entered, answer}
+			c.Logger = c.Logger.WithOptions(zap.Hooks(func(zapcore.Entry) error {
+				logged <- struct{}{}
+				return nil
+			}))
 		}, (&clock{}).use)
 		s.memory.store(storedSecret)
 		ctx, hangUp := context.WithCancel(t.Context())
@@ -192,6 +216,7 @@ func TestStoredApp(t *testing.T) {
 		}
 		hangUp()
 		<-gone
+		<-logged // nothing of it waits for the answer
 		close(answer)
 		s.answered(signedBy(storedSecret), 200, "ignored")
 	})
@@ -207,6 +232,17 @@ func (h slowHook) Hook(ctx context.Context, id string) (polset.Hook, error) {
 	case <-time.After(100 * time.Millisecond):
 	}
 	return h.memory.Hook(ctx, id)
+}
+
+// agingHook answers a second after it was asked, by polset's clock.
+type agingHook struct {
+	slowHook
+	clock *clock
+}
+
+func (h agingHook) Hook(ctx context.Context, id string) (polset.Hook, error) {
+	defer h.clock.goOn(time.Second)
+	return h.slowHook.Hook(ctx, id)
 }
 
 // lostHook counts look-ups and answers none.

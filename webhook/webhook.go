@@ -79,7 +79,11 @@ type Config struct {
 	// answers 503.
 	Secrets []polset.Secret
 	// HTTPURLs are the hosts whose repositories PathApp may speak for, such as
-	// https://github.com.
+	// https://github.com. Where they differ, a delivery about a repository
+	// speaks for the host of its html_url alone, and is ignored where that is
+	// missing or on none of them. What is on another host than
+	// https://github.com speaks for https://github.com too, if that is listed:
+	// the other is what polset dials for repositories that are written so.
 	HTTPURLs []string
 
 	Logger     *zap.Logger           // nil: silent
