@@ -174,7 +174,9 @@ func (r *Receiver) authenticate(w http.ResponseWriter, req *http.Request, h hook
 	w.Header().Del("Connection")
 	ok := signed(in.bytes, mac, secrets)
 	if !ok && h.others != nil {
-		if secrets, err = h.others(req.Context()); err != nil {
+		// A sender that closed its half of the connection still reads the answer;
+		// the reading has a deadline of its own.
+		if secrets, err = h.others(context.WithoutCancel(req.Context())); err != nil {
 			in.release()
 			return nil, err
 		}

@@ -216,8 +216,8 @@ func TestStoredApp(t *testing.T) {
 		}
 		hangUp()
 		<-gone
-		<-logged // nothing of it waits for the answer
 		close(answer)
+		<-logged // it was told as everybody else
 		s.answered(signedBy(storedSecret), 200, "ignored")
 	})
 }
