@@ -34,6 +34,12 @@ const (
 	CauseReconcile Cause = "reconcile"
 	CauseReplay    Cause = "replay" // a delivery, by hand once more
 	CauseManual    Cause = "manual" // somebody asked for the commit
+	// CauseUpload is an archive that a client uploaded: there is no repository,
+	// no branch and no commit.
+	CauseUpload Cause = "upload"
+	// CausePolicies is a change of the policies that are members of the set:
+	// there is no repository, no branch and no commit either.
+	CausePolicies Cause = "policies"
 )
 
 // An Ingestion is one commit on its way into one policy set. The table of
@@ -55,6 +61,8 @@ type Ingestion struct {
 	Kind           Kind
 	Cause          Cause
 	DeliveryGUID   string // X-GitHub-Delivery, where Cause is push
+	// UpdatePatterns are the policy set's; see PolicySet.
+	UpdatePatterns []string
 
 	Status    IngestionStatus
 	Reason    string // why it was ignored, or waits for another attempt

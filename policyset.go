@@ -28,15 +28,48 @@ type PolicySet struct {
 	Kind           Kind
 	Overridable    *bool  // nil for sentinel sets without an agent
 	PoliciesPath   string // as the user wrote it; CleanPath is for use
-	VCS            *VCS   // nil: the set does not follow a repository
-	CreatedAt      time.Time
-	UpdatedAt      time.Time
+	// AgentEnabled says that the policies run in an agent: always for OPA, for
+	// Sentinel where it was asked for.
+	AgentEnabled      bool
+	PolicyToolVersion string // of OPA or Sentinel; "" where none was asked for
+	// UpdatePatterns are globs, relative to the root of the repository, of the
+	// files whose changes make a version; none: whatever changes policies-path.
+	UpdatePatterns []string
+	// TagMatchingLogic says how several tag selectors go together: "any",
+	// "all", or "" where nobody said.
+	TagMatchingLogic string
+	TagSelectors     []TagSelector // in the order in which they came
+	Members          Members
+	VCS              *VCS // nil: the set does not follow a repository
+	CreatedAt        time.Time
+	UpdatedAt        time.Time
 
 	NewestVersionID  string // the latest created, "" before the first
 	CurrentVersionID string // the one in force, "" before the first ready one
+	// MaterializedVersionID is the version that was made of the set's own
+	// policies (SourcePolicies), "" where there is none. It is in force where
+	// there is no current version, and neither newest nor current.
+	MaterializedVersionID string
 
 	Degraded     *Degradation  // nil: all is well, or it follows nothing
 	Completeness *Completeness // nil: it follows nothing
+}
+
+// Members are the ids of what a policy set holds and of what it guards, each in
+// the order in which they came.
+type Members struct {
+	Policies            []string // pol-…
+	Workspaces          []string // ws-…
+	Projects            []string // prj-…
+	WorkspaceExclusions []string // ws-…
+	ProjectExclusions   []string // prj-…
+}
+
+// A TagSelector names workspaces by a tag that is in effect on them.
+type TagSelector struct {
+	Key     string
+	Value   *string // nil: whatever the value
+	Exclude bool    // keep off what it selects
 }
 
 // VCS is how a policy set follows a repository (HCP Terraform's "vcs-repo").

@@ -17,6 +17,13 @@ const (
 	VersionErrored    VersionStatus = "errored"
 )
 
+// Where versions come from, in HCP Terraform's words; the last is polset's own.
+const (
+	SourceGitHub   = "github"   // a commit
+	SourceAPI      = "tfe-api"  // an upload
+	SourcePolicies = "policies" // the policies that are members of the set
+)
+
 var versionMoves = map[VersionStatus][]VersionStatus{
 	VersionPending:    {VersionIngressing},
 	VersionIngressing: {VersionReady, VersionErrored},
@@ -39,7 +46,7 @@ func (s VersionStatus) CanMove(next VersionStatus) bool {
 type Version struct {
 	ID          string // polsetver-…
 	PolicySetID string
-	Source      string // HCP Terraform's "source": github
+	Source      string // HCP Terraform's "source": SourceGitHub and so on
 	Status      VersionStatus
 
 	PendingAt    time.Time

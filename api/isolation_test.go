@@ -20,6 +20,7 @@ var withoutTenant = []string{
 	"GET /api/v2/ping",
 	"GET /v1/object/:token",
 	"HEAD /v1/object/:token",
+	"PUT /v1/object/:token",
 	"GET /api/v2/organizations",
 	"POST /api/v2/organizations",
 	"GET /api/v2/organization/audit-trail",

@@ -27,16 +27,20 @@ const (
 // linkOperation is the one thing that a link allows.
 type linkOperation string
 
-// linkGet allows to read the object.
-const linkGet linkOperation = "get"
+const (
+	linkGet linkOperation = "get" // read the object
+	linkPut linkOperation = "put" // upload what the link is for
+)
 
 // A link is what an object URL says: its token is the link as JSON and its
 // HMAC-SHA256, both in base64url, with a full stop between them.
 type link struct {
 	Operation linkOperation `json:"op"`
-	Key       string        `json:"key"`  // in the object storage
-	Name      string        `json:"name"` // of the file that a client saves
-	Expires   int64         `json:"exp"`  // in Unix seconds
+	Key       string        `json:"key,omitempty"`  // to read: in the object storage
+	Name      string        `json:"name,omitempty"` // to read: of the file that a client saves
+	Kind      string        `json:"kind,omitempty"` // to upload: the type of the resource, as in JSON:API
+	ID        string        `json:"id,omitempty"`   // to upload: of the resource
+	Expires   int64         `json:"exp"`            // in Unix seconds
 }
 
 // encoding refuses trailing bits, so that one link has one spelling.
@@ -78,6 +82,16 @@ func (a *API) openLink(token string, operation linkOperation) (link, bool) {
 // refuseObject answers for every link that is no good, without saying why.
 func refuseObject(*request) error {
 	return problem{Status: http.StatusForbidden, Title: "forbidden", Detail: "This link is not valid, or no longer. Ask the API for a new one."}
+}
+
+// uploadObject takes the bytes of a resource from whoever holds a link to it.
+// The link is the only proof: clients send no token.
+func (a *API) uploadObject(r *request) error {
+	_, ok := a.openLink(r.Param("token"), linkPut)
+	if !ok {
+		return refuseObject(r)
+	}
+	return refuseObject(r) // nothing takes uploads yet
 }
 
 // downloadObject streams an object to whoever holds a link to it.

@@ -39,9 +39,9 @@ type Route struct {
 	Access  Access
 	// Permission is what the token must hold where Access is AccessToken.
 	Permission polset.Permission
-	// Tenant is the path parameter that names something of an organization's:
-	// organization, policy_set, version, oauth_client or installation. A route
-	// without one shows only what the principal itself says it may see.
+	// Tenant is the path parameter that names something of an organization's,
+	// such as organization or policy_set. A route without one shows only what
+	// the principal itself says it may see.
 	Tenant string
 
 	handle func(*request) error
@@ -70,6 +70,7 @@ func (a *API) table() []Route {
 		{http.MethodGet, prefix + "/ping", AccessPublic, "", "", a.ping},
 		{http.MethodGet, objectPattern, AccessPublic, "", "", a.downloadObject},
 		{http.MethodHead, objectPattern, AccessPublic, "", "", a.downloadObject},
+		{http.MethodPut, objectPattern, AccessPublic, "", "", a.uploadObject},
 
 		{http.MethodGet, prefix + "/organizations", AccessToken, read, "", a.listOrganizations},
 		{http.MethodPost, prefix + "/organizations", AccessSiteAdmin, "", "", a.createOrganization},

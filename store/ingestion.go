@@ -29,7 +29,7 @@ func (s *Store) insertIngestion(ctx context.Context, tx *tx, set rows.PolicySet,
 	err = tx.InsertIngestion(ctx, rows.InsertIngestionParams{
 		ID: id, PolicySetID: set.ID, RepositoryID: set.RepositoryID, TokenID: set.TokenID, InstallationID: set.InstallationID, Generation: set.Generation,
 		Branch: set.Branch, PushedBranch: a.pushedBranch, CommitID: a.commit, Path: path, Submodules: set.Submodules,
-		Kind: set.Kind, Cause: string(a.cause), DeliveryGUID: a.delivery,
+		Kind: set.Kind, Cause: string(a.cause), DeliveryGUID: a.delivery, UpdatePatterns: set.UpdatePatterns,
 		Now: tx.now, EnqueueAt: tx.now.Add(s.requeueAfter),
 	})
 	if err != nil {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -93,4 +94,14 @@ func queryPage[T any](ctx context.Context, s *Store, table, query string, f filt
 // must say ESCAPE '!'.
 func like(text string) string {
 	return "%" + strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(strings.ToLower(text)) + "%"
+}
+
+// texts reads a list of texts as the rows hold it, JSON; what cannot be read
+// was not written by this store.
+func texts(column string) []string {
+	var list []string
+	if err := json.Unmarshal([]byte(column), &list); err != nil {
+		panic(fmt.Sprintf("read the list %q: %v", column, err))
+	}
+	return list
 }

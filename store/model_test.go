@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/polset/polset"
@@ -252,7 +253,7 @@ func (m *model) check(rt *rapid.T) {
 	for _, id := range m.sets {
 		unfinished, present := map[int64]int{}, m.b.set(id).VCS.Generation
 		for _, i := range m.all([]string{id}) {
-			if before, known := m.ingestions[i.ID]; known && before.Status.Terminal() && before != i {
+			if before, known := m.ingestions[i.ID]; known && before.Status.Terminal() && !cmp.Equal(before, i) {
 				rt.Fatalf("an ended ingestion changed: %+v to %+v", before, i)
 			}
 			m.ingestions[i.ID] = i

@@ -11,9 +11,6 @@ import (
 	"github.com/polset/polset/store/internal/rows"
 )
 
-// sourceGitHub is HCP Terraform's name for where versions come from.
-const sourceGitHub = "github"
-
 // Start makes the ingestion's version, where it has none yet, and moves it
 // from pending to ingressing. A version that an earlier attempt left
 // ingressing stays so.
@@ -153,7 +150,7 @@ func (s *Store) Unchanged(ctx context.Context, l polset.Lease, versionID string)
 func (t *tx) createVersion(ctx context.Context, h held) (rows.Version, error) {
 	id := polset.NewID("polsetver")
 	err := t.InsertVersion(ctx, rows.InsertVersionParams{
-		ID: id, PolicySetID: h.set.ID, Source: sourceGitHub, CommitID: h.ingestion.CommitID,
+		ID: id, PolicySetID: h.set.ID, Source: polset.SourceGitHub, CommitID: h.ingestion.CommitID,
 		CommitURL:  commitURL(h.repository.HTTPURL, h.repository.Identifier, h.ingestion.CommitID),
 		Identifier: h.repository.Identifier,
 		Branch:     cmp.Or(h.ingestion.Branch, h.ingestion.PushedBranch, h.repository.DefaultBranch),

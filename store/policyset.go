@@ -32,6 +32,9 @@ const policySetList = `SELECT policy_sets.sequence, policy_sets.id, policy_sets.
 	policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at,
 	policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at,
 	policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head, policy_sets.followed_at,
+	policy_sets.agent_enabled, policy_sets.policy_tool_version, policy_sets.update_patterns, policy_sets.tag_matching_logic,
+	policy_sets.policies_revision, policy_sets.materialized_revision, policy_sets.materialized_version_id,
+	policy_sets.materialize_lease, policy_sets.materialize_failures, policy_sets.materialize_due_at,
 	COALESCE(repositories.http_url, ''), COALESCE(repositories.identifier, ''), COALESCE(repositories.hook_id, ''),
 	COALESCE(branches.head, ''), branches.seen_at, branches.changed_at,
 	COALESCE(hooks.revision, 0), COALESCE(hooks.sent, 0), COALESCE(hooks.manual, '')
@@ -66,6 +69,9 @@ func (s *Store) PolicySets(ctx context.Context, by polset.Principal, organizatio
 			&p.Overridable, &p.PoliciesPath, &p.RepositoryID, &p.Branch, &p.Submodules, &p.TokenID, &p.Generation,
 			&p.NewestVersionID, &p.CurrentVersionID, &p.CreatedAt, &p.UpdatedAt, &p.InstallationID,
 			&p.Degraded, &p.DegradedMessage, &p.DegradedAt, &p.IngestedCommit, &p.IngestedAt, &p.SettledHead, &p.FollowedAt,
+			&p.AgentEnabled, &p.PolicyToolVersion, &p.UpdatePatterns, &p.TagMatchingLogic,
+			&p.PoliciesRevision, &p.MaterializedRevision, &p.MaterializedVersionID,
+			&p.MaterializeLease, &p.MaterializeFailures, &p.MaterializeDueAt,
 			&r.HTTPURL, &r.Identifier, &r.HookID, &r.Head, &r.LookedAt, &r.HeadAt,
 			&r.HookRevision, &r.HookSent, &r.HookManual)
 		return policySet(r, now), err
@@ -79,7 +85,9 @@ func policySet(r rows.PolicySetRow, now time.Time) polset.PolicySet {
 		ID: p.ID, OrganizationID: p.OrganizationID, Organization: r.Organization, Name: p.Name,
 		Description: p.Description, Global: p.Global, Kind: polset.Kind(p.Kind), PoliciesPath: p.PoliciesPath,
 		CreatedAt: p.CreatedAt.UTC(), UpdatedAt: p.UpdatedAt.UTC(),
-		NewestVersionID: p.NewestVersionID, CurrentVersionID: p.CurrentVersionID,
+		NewestVersionID: p.NewestVersionID, CurrentVersionID: p.CurrentVersionID, MaterializedVersionID: p.MaterializedVersionID,
+		AgentEnabled: p.AgentEnabled, PolicyToolVersion: p.PolicyToolVersion,
+		UpdatePatterns: texts(p.UpdatePatterns), TagMatchingLogic: p.TagMatchingLogic,
 	}
 	if p.Overridable.Valid {
 		out.Overridable = &p.Overridable.Bool

@@ -158,7 +158,7 @@ const ingestionList = `SELECT ingestions.sequence, ingestions.id, ingestions.pol
 	ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid,
 	ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures,
 	ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at,
-	ingestions.ended_at, ingestions.installation_id FROM ingestions`
+	ingestions.ended_at, ingestions.installation_id, ingestions.update_patterns FROM ingestions`
 
 // Ingestions lists a policy set's ingestions, the newest first, and says how
 // many there are in all: the commit-to-version history.
@@ -180,8 +180,11 @@ func scanIngestion(result *sql.Rows) (polset.Ingestion, error) {
 	err := result.Scan(&i.Sequence, &i.ID, &i.PolicySetID, &i.RepositoryID, &i.TokenID, &i.Generation, &i.Branch,
 		&i.PushedBranch, &i.CommitID, &i.Path, &i.Submodules, &i.Kind, &i.Cause, &i.DeliveryGUID, &i.Status, &i.Reason,
 		&i.VersionID, &i.Attempts, &i.Failures, &i.Lease, &i.DueAt, &i.EnqueueAt, &i.CreatedAt, &i.StartedAt, &i.EndedAt,
-		&i.InstallationID)
-	return ingestion(i), err
+		&i.InstallationID, &i.UpdatePatterns)
+	if err != nil {
+		return polset.Ingestion{}, err
+	}
+	return ingestion(i), nil
 }
 
 func ingestion(i rows.Ingestion) polset.Ingestion {
@@ -189,7 +192,8 @@ func ingestion(i rows.Ingestion) polset.Ingestion {
 		ID: i.ID, Sequence: i.Sequence, PolicySetID: i.PolicySetID, RepositoryID: i.RepositoryID.String,
 		TokenID: i.TokenID.String, InstallationID: i.InstallationID.String, Generation: i.Generation, Branch: i.Branch, Commit: i.CommitID, Path: i.Path,
 		Submodules: i.Submodules, Kind: polset.Kind(i.Kind), Cause: polset.Cause(i.Cause), DeliveryGUID: i.DeliveryGUID,
-		Status: polset.IngestionStatus(i.Status), Reason: i.Reason, VersionID: i.VersionID,
+		UpdatePatterns: texts(i.UpdatePatterns),
+		Status:         polset.IngestionStatus(i.Status), Reason: i.Reason, VersionID: i.VersionID,
 		Attempts: int(i.Attempts), Failures: int(i.Failures),
 		CreatedAt: i.CreatedAt.UTC(), StartedAt: utc(i.StartedAt), EndedAt: utc(i.EndedAt),
 	}

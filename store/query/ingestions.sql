@@ -1,16 +1,16 @@
 -- name: InsertIngestion :exec
 INSERT INTO ingestions (id, policy_set_id, repository_id, token_id, generation, branch, pushed_branch, commit_id, path,
-    submodules, kind, cause, delivery_guid, installation_id, status, reason, version_id, attempts, failures, lease, due_at, enqueue_at, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'pending', '', '', 0, 0, 0,
+    submodules, kind, cause, delivery_guid, installation_id, update_patterns, status, reason, version_id, attempts, failures, lease, due_at, enqueue_at, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 'pending', '', '', 0, 0, 0,
     sqlc.arg(now), sqlc.arg(enqueue_at), sqlc.arg(now));
 
 -- name: Ingestion :one
-SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id FROM ingestions WHERE id = $1;
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id, ingestions.update_patterns FROM ingestions WHERE id = $1;
 
 -- name: IngestionsDue :many
 -- What a worker may take of a commit: waiting or abandoned, and nothing
 -- earlier of the same generation of its policy set unfinished.
-SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id FROM ingestions
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id, ingestions.update_patterns FROM ingestions
 WHERE ingestions.repository_id = sqlc.arg(repository_id) AND ingestions.commit_id = sqlc.arg(commit_id)
   AND ingestions.ended_at IS NULL AND ingestions.due_at <= sqlc.arg(now)
   AND NOT EXISTS (
@@ -33,7 +33,7 @@ WHERE ingestions.repository_id = sqlc.arg(repository_id) AND ingestions.commit_i
 -- name: IngestionsToSweep :many
 -- Due work that nothing woke for a while; the first of each policy set only,
 -- since its end wakes the next.
-SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id FROM ingestions
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id, ingestions.update_patterns FROM ingestions
 WHERE ingestions.ended_at IS NULL AND ingestions.due_at <= sqlc.arg(now) AND ingestions.enqueue_at <= sqlc.arg(now)
   AND ingestions.repository_id IS NOT NULL
   AND NOT EXISTS (
@@ -43,7 +43,7 @@ WHERE ingestions.ended_at IS NULL AND ingestions.due_at <= sqlc.arg(now) AND ing
 ORDER BY ingestions.enqueue_at, ingestions.sequence LIMIT sqlc.arg(size);
 
 -- name: NextIngestion :one
-SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id FROM ingestions
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id, ingestions.update_patterns FROM ingestions
 WHERE policy_set_id = $1 AND generation = $2 AND ended_at IS NULL ORDER BY sequence LIMIT 1;
 
 -- name: LastPush :one
@@ -54,14 +54,14 @@ ORDER BY sequence DESC LIMIT 1;
 -- name: IngestionOfHead :one
 -- The latest ingestion that has to do with a branch head: that of the commit,
 -- or one that is about to look for the head itself.
-SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id FROM ingestions
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id, ingestions.update_patterns FROM ingestions
 WHERE policy_set_id = sqlc.arg(policy_set_id) AND generation = sqlc.arg(generation)
   AND (commit_id = sqlc.arg(commit_id) OR (commit_id = '' AND ended_at IS NULL))
 ORDER BY sequence DESC LIMIT 1;
 
 -- name: ReadyIngestionOfHead :one
 -- The latest ingestion of a commit that led to a ready version.
-SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id FROM ingestions
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id, ingestions.update_patterns FROM ingestions
 WHERE ingestions.policy_set_id = sqlc.arg(policy_set_id) AND ingestions.generation = sqlc.arg(generation) AND ingestions.commit_id = sqlc.arg(commit_id)
   AND EXISTS (SELECT 1 FROM versions WHERE versions.id = ingestions.version_id AND versions.status = 'ready')
 ORDER BY ingestions.sequence DESC LIMIT 1;
@@ -95,7 +95,7 @@ UPDATE ingestions SET status = sqlc.arg(status), reason = sqlc.arg(reason), vers
 WHERE id = sqlc.arg(id) AND lease = sqlc.arg(lease) AND status = 'running';
 
 -- name: UnversionedIngestions :many
-SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id FROM ingestions
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id, ingestions.update_patterns FROM ingestions
 WHERE policy_set_id = $1 AND ended_at IS NULL AND version_id = '' ORDER BY sequence;
 
 -- name: IgnoreIngestion :exec
@@ -112,7 +112,7 @@ UPDATE ingestions SET status = 'pending', lease = lease + 1, due_at = sqlc.arg(n
 WHERE status = 'running';
 
 -- name: UnfinishedFirst :many
-SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id FROM ingestions
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id, ingestions.update_patterns FROM ingestions
 WHERE ingestions.ended_at IS NULL AND ingestions.repository_id IS NOT NULL
   AND NOT EXISTS (
     SELECT 1 FROM ingestions AS earlier
@@ -124,5 +124,5 @@ ORDER BY ingestions.sequence;
 SELECT count(*) FROM ingestions WHERE ended_at IS NULL;
 
 -- name: LatestIngestion :one
-SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id FROM ingestions
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id, ingestions.update_patterns FROM ingestions
 WHERE policy_set_id = sqlc.arg(policy_set_id) ORDER BY sequence DESC LIMIT 1;

@@ -3,11 +3,11 @@ INSERT INTO organizations (id, name, email, created_at) VALUES ($1, $2, $3, $4)
 ON CONFLICT (name) DO NOTHING;
 
 -- name: OrganizationByName :one
-SELECT id, name, email, created_at FROM organizations
+SELECT id, name, email, created_at, settings FROM organizations
 WHERE name = sqlc.arg(name) AND (CAST(sqlc.arg(tenant) AS text) = '' OR id = sqlc.arg(tenant));
 
 -- name: ListOrganizations :many
-SELECT id, name, email, created_at FROM organizations
+SELECT id, name, email, created_at, settings FROM organizations
 WHERE CAST(sqlc.arg(tenant) AS text) = '' OR id = sqlc.arg(tenant)
 ORDER BY name LIMIT sqlc.arg(size) OFFSET sqlc.arg(start);
 

@@ -11,7 +11,7 @@ import (
 )
 
 const connection = `-- name: Connection :one
-SELECT connections.id, connections.token_id, connections.organization_id, connections.name, connections.service_provider, connections.http_url, connections.api_url, connections.sealed_token, connections.created_at, organizations.name AS organization
+SELECT connections.id, connections.token_id, connections.organization_id, connections.name, connections.service_provider, connections.http_url, connections.api_url, connections.sealed_token, connections.created_at, connections.organization_scoped, connections.service_provider_user, organizations.name AS organization
 FROM connections JOIN organizations ON organizations.id = connections.organization_id
 WHERE connections.id = $1
   AND (CAST($2 AS text) = '' OR connections.organization_id = $2)
@@ -40,13 +40,15 @@ func (q *Queries) Connection(ctx context.Context, arg ConnectionParams) (Connect
 		&i.Connection.APIURL,
 		&i.Connection.SealedToken,
 		&i.Connection.CreatedAt,
+		&i.Connection.OrganizationScoped,
+		&i.Connection.ServiceProviderUser,
 		&i.Organization,
 	)
 	return i, err
 }
 
 const connectionByToken = `-- name: ConnectionByToken :one
-SELECT connections.id, connections.token_id, connections.organization_id, connections.name, connections.service_provider, connections.http_url, connections.api_url, connections.sealed_token, connections.created_at, organizations.name AS organization
+SELECT connections.id, connections.token_id, connections.organization_id, connections.name, connections.service_provider, connections.http_url, connections.api_url, connections.sealed_token, connections.created_at, connections.organization_scoped, connections.service_provider_user, organizations.name AS organization
 FROM connections JOIN organizations ON organizations.id = connections.organization_id
 WHERE connections.token_id = $1
   AND (CAST($2 AS text) = '' OR connections.organization_id = $2)
@@ -75,6 +77,8 @@ func (q *Queries) ConnectionByToken(ctx context.Context, arg ConnectionByTokenPa
 		&i.Connection.APIURL,
 		&i.Connection.SealedToken,
 		&i.Connection.CreatedAt,
+		&i.Connection.OrganizationScoped,
+		&i.Connection.ServiceProviderUser,
 		&i.Organization,
 	)
 	return i, err

@@ -11,7 +11,7 @@ import (
 )
 
 const policySetsThatHear = `-- name: PolicySetsThatHear :many
-SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head, policy_sets.followed_at
+SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head, policy_sets.followed_at, policy_sets.agent_enabled, policy_sets.policy_tool_version, policy_sets.update_patterns, policy_sets.tag_matching_logic, policy_sets.policies_revision, policy_sets.materialized_revision, policy_sets.materialized_version_id, policy_sets.materialize_lease, policy_sets.materialize_failures, policy_sets.materialize_due_at
 FROM policy_sets
 WHERE policy_sets.repository_id = $1
   AND (policy_sets.installation_id IS NULL OR EXISTS (
@@ -60,6 +60,16 @@ func (q *Queries) PolicySetsThatHear(ctx context.Context, repositoryID sql.NullS
 			&i.IngestedAt,
 			&i.SettledHead,
 			&i.FollowedAt,
+			&i.AgentEnabled,
+			&i.PolicyToolVersion,
+			&i.UpdatePatterns,
+			&i.TagMatchingLogic,
+			&i.PoliciesRevision,
+			&i.MaterializedRevision,
+			&i.MaterializedVersionID,
+			&i.MaterializeLease,
+			&i.MaterializeFailures,
+			&i.MaterializeDueAt,
 		); err != nil {
 			return nil, err
 		}

@@ -146,7 +146,7 @@ func (q *Queries) IgnoreIngestion(ctx context.Context, arg IgnoreIngestionParams
 }
 
 const ingestion = `-- name: Ingestion :one
-SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id FROM ingestions WHERE id = $1
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id, ingestions.update_patterns FROM ingestions WHERE id = $1
 `
 
 func (q *Queries) Ingestion(ctx context.Context, id string) (Ingestion, error) {
@@ -179,12 +179,13 @@ func (q *Queries) Ingestion(ctx context.Context, id string) (Ingestion, error) {
 		&i.StartedAt,
 		&i.EndedAt,
 		&i.InstallationID,
+		&i.UpdatePatterns,
 	)
 	return i, err
 }
 
 const ingestionOfHead = `-- name: IngestionOfHead :one
-SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id FROM ingestions
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id, ingestions.update_patterns FROM ingestions
 WHERE policy_set_id = $1 AND generation = $2
   AND (commit_id = $3 OR (commit_id = '' AND ended_at IS NULL))
 ORDER BY sequence DESC LIMIT 1
@@ -228,12 +229,13 @@ func (q *Queries) IngestionOfHead(ctx context.Context, arg IngestionOfHeadParams
 		&i.StartedAt,
 		&i.EndedAt,
 		&i.InstallationID,
+		&i.UpdatePatterns,
 	)
 	return i, err
 }
 
 const ingestionsDue = `-- name: IngestionsDue :many
-SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id FROM ingestions
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id, ingestions.update_patterns FROM ingestions
 WHERE ingestions.repository_id = $1 AND ingestions.commit_id = $2
   AND ingestions.ended_at IS NULL AND ingestions.due_at <= $3
   AND NOT EXISTS (
@@ -293,6 +295,7 @@ func (q *Queries) IngestionsDue(ctx context.Context, arg IngestionsDueParams) ([
 			&i.StartedAt,
 			&i.EndedAt,
 			&i.InstallationID,
+			&i.UpdatePatterns,
 		); err != nil {
 			return nil, err
 		}
@@ -308,7 +311,7 @@ func (q *Queries) IngestionsDue(ctx context.Context, arg IngestionsDueParams) ([
 }
 
 const ingestionsToSweep = `-- name: IngestionsToSweep :many
-SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id FROM ingestions
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id, ingestions.update_patterns FROM ingestions
 WHERE ingestions.ended_at IS NULL AND ingestions.due_at <= $1 AND ingestions.enqueue_at <= $1
   AND ingestions.repository_id IS NOT NULL
   AND NOT EXISTS (
@@ -361,6 +364,7 @@ func (q *Queries) IngestionsToSweep(ctx context.Context, arg IngestionsToSweepPa
 			&i.StartedAt,
 			&i.EndedAt,
 			&i.InstallationID,
+			&i.UpdatePatterns,
 		); err != nil {
 			return nil, err
 		}
@@ -377,9 +381,9 @@ func (q *Queries) IngestionsToSweep(ctx context.Context, arg IngestionsToSweepPa
 
 const insertIngestion = `-- name: InsertIngestion :exec
 INSERT INTO ingestions (id, policy_set_id, repository_id, token_id, generation, branch, pushed_branch, commit_id, path,
-    submodules, kind, cause, delivery_guid, installation_id, status, reason, version_id, attempts, failures, lease, due_at, enqueue_at, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 'pending', '', '', 0, 0, 0,
-    $15, $16, $15)
+    submodules, kind, cause, delivery_guid, installation_id, update_patterns, status, reason, version_id, attempts, failures, lease, due_at, enqueue_at, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 'pending', '', '', 0, 0, 0,
+    $16, $17, $16)
 `
 
 type InsertIngestionParams struct {
@@ -397,6 +401,7 @@ type InsertIngestionParams struct {
 	Cause          string
 	DeliveryGUID   string
 	InstallationID sql.NullString
+	UpdatePatterns string
 	Now            time.Time
 	EnqueueAt      time.Time
 }
@@ -417,6 +422,7 @@ func (q *Queries) InsertIngestion(ctx context.Context, arg InsertIngestionParams
 		arg.Cause,
 		arg.DeliveryGUID,
 		arg.InstallationID,
+		arg.UpdatePatterns,
 		arg.Now,
 		arg.EnqueueAt,
 	)
@@ -443,7 +449,7 @@ func (q *Queries) LastPush(ctx context.Context, arg LastPushParams) (string, err
 }
 
 const latestIngestion = `-- name: LatestIngestion :one
-SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id FROM ingestions
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id, ingestions.update_patterns FROM ingestions
 WHERE policy_set_id = $1 ORDER BY sequence DESC LIMIT 1
 `
 
@@ -477,12 +483,13 @@ func (q *Queries) LatestIngestion(ctx context.Context, policySetID string) (Inge
 		&i.StartedAt,
 		&i.EndedAt,
 		&i.InstallationID,
+		&i.UpdatePatterns,
 	)
 	return i, err
 }
 
 const nextIngestion = `-- name: NextIngestion :one
-SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id FROM ingestions
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id, ingestions.update_patterns FROM ingestions
 WHERE policy_set_id = $1 AND generation = $2 AND ended_at IS NULL ORDER BY sequence LIMIT 1
 `
 
@@ -521,12 +528,13 @@ func (q *Queries) NextIngestion(ctx context.Context, arg NextIngestionParams) (I
 		&i.StartedAt,
 		&i.EndedAt,
 		&i.InstallationID,
+		&i.UpdatePatterns,
 	)
 	return i, err
 }
 
 const readyIngestionOfHead = `-- name: ReadyIngestionOfHead :one
-SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id FROM ingestions
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id, ingestions.update_patterns FROM ingestions
 WHERE ingestions.policy_set_id = $1 AND ingestions.generation = $2 AND ingestions.commit_id = $3
   AND EXISTS (SELECT 1 FROM versions WHERE versions.id = ingestions.version_id AND versions.status = 'ready')
 ORDER BY ingestions.sequence DESC LIMIT 1
@@ -569,6 +577,7 @@ func (q *Queries) ReadyIngestionOfHead(ctx context.Context, arg ReadyIngestionOf
 		&i.StartedAt,
 		&i.EndedAt,
 		&i.InstallationID,
+		&i.UpdatePatterns,
 	)
 	return i, err
 }
@@ -670,7 +679,7 @@ func (q *Queries) ResolveIngestion(ctx context.Context, arg ResolveIngestionPara
 }
 
 const unfinishedFirst = `-- name: UnfinishedFirst :many
-SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id FROM ingestions
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id, ingestions.update_patterns FROM ingestions
 WHERE ingestions.ended_at IS NULL AND ingestions.repository_id IS NOT NULL
   AND NOT EXISTS (
     SELECT 1 FROM ingestions AS earlier
@@ -715,6 +724,7 @@ func (q *Queries) UnfinishedFirst(ctx context.Context) ([]Ingestion, error) {
 			&i.StartedAt,
 			&i.EndedAt,
 			&i.InstallationID,
+			&i.UpdatePatterns,
 		); err != nil {
 			return nil, err
 		}
@@ -730,7 +740,7 @@ func (q *Queries) UnfinishedFirst(ctx context.Context) ([]Ingestion, error) {
 }
 
 const unversionedIngestions = `-- name: UnversionedIngestions :many
-SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id FROM ingestions
+SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id, ingestions.update_patterns FROM ingestions
 WHERE policy_set_id = $1 AND ended_at IS NULL AND version_id = '' ORDER BY sequence
 `
 
@@ -770,6 +780,7 @@ func (q *Queries) UnversionedIngestions(ctx context.Context, policySetID string)
 			&i.StartedAt,
 			&i.EndedAt,
 			&i.InstallationID,
+			&i.UpdatePatterns,
 		); err != nil {
 			return nil, err
 		}

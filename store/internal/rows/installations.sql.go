@@ -294,15 +294,22 @@ JOIN installation_organizations ON installation_organizations.organization_id = 
 WHERE installation_organizations.installation_id = $1 ORDER BY organizations.name
 `
 
-func (q *Queries) OrganizationsOfInstallation(ctx context.Context, installationID string) ([]Organization, error) {
+type OrganizationsOfInstallationRow struct {
+	ID        string
+	Name      string
+	Email     string
+	CreatedAt time.Time
+}
+
+func (q *Queries) OrganizationsOfInstallation(ctx context.Context, installationID string) ([]OrganizationsOfInstallationRow, error) {
 	rows, err := q.db.QueryContext(ctx, organizationsOfInstallation, installationID)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []Organization
+	var items []OrganizationsOfInstallationRow
 	for rows.Next() {
-		var i Organization
+		var i OrganizationsOfInstallationRow
 		if err := rows.Scan(
 			&i.ID,
 			&i.Name,
@@ -323,7 +330,7 @@ func (q *Queries) OrganizationsOfInstallation(ctx context.Context, installationI
 }
 
 const policySetsOfInstallation = `-- name: PolicySetsOfInstallation :many
-SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head, policy_sets.followed_at
+SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head, policy_sets.followed_at, policy_sets.agent_enabled, policy_sets.policy_tool_version, policy_sets.update_patterns, policy_sets.tag_matching_logic, policy_sets.policies_revision, policy_sets.materialized_revision, policy_sets.materialized_version_id, policy_sets.materialize_lease, policy_sets.materialize_failures, policy_sets.materialize_due_at
 FROM policy_sets
 JOIN installation_organizations ON installation_organizations.installation_id = policy_sets.installation_id
   AND installation_organizations.organization_id = policy_sets.organization_id
@@ -367,6 +374,16 @@ func (q *Queries) PolicySetsOfInstallation(ctx context.Context, installationID s
 			&i.IngestedAt,
 			&i.SettledHead,
 			&i.FollowedAt,
+			&i.AgentEnabled,
+			&i.PolicyToolVersion,
+			&i.UpdatePatterns,
+			&i.TagMatchingLogic,
+			&i.PoliciesRevision,
+			&i.MaterializedRevision,
+			&i.MaterializedVersionID,
+			&i.MaterializeLease,
+			&i.MaterializeFailures,
+			&i.MaterializeDueAt,
 		); err != nil {
 			return nil, err
 		}
@@ -382,7 +399,7 @@ func (q *Queries) PolicySetsOfInstallation(ctx context.Context, installationID s
 }
 
 const policySetsOfInstallationOf = `-- name: PolicySetsOfInstallationOf :many
-SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head, policy_sets.followed_at
+SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head, policy_sets.followed_at, policy_sets.agent_enabled, policy_sets.policy_tool_version, policy_sets.update_patterns, policy_sets.tag_matching_logic, policy_sets.policies_revision, policy_sets.materialized_revision, policy_sets.materialized_version_id, policy_sets.materialize_lease, policy_sets.materialize_failures, policy_sets.materialize_due_at
 FROM policy_sets
 WHERE installation_id = $1 AND organization_id = $2 AND repository_id IS NOT NULL ORDER BY id
 `
@@ -429,6 +446,16 @@ func (q *Queries) PolicySetsOfInstallationOf(ctx context.Context, arg PolicySets
 			&i.IngestedAt,
 			&i.SettledHead,
 			&i.FollowedAt,
+			&i.AgentEnabled,
+			&i.PolicyToolVersion,
+			&i.UpdatePatterns,
+			&i.TagMatchingLogic,
+			&i.PoliciesRevision,
+			&i.MaterializedRevision,
+			&i.MaterializedVersionID,
+			&i.MaterializeLease,
+			&i.MaterializeFailures,
+			&i.MaterializeDueAt,
 		); err != nil {
 			return nil, err
 		}
@@ -444,7 +471,7 @@ func (q *Queries) PolicySetsOfInstallationOf(ctx context.Context, arg PolicySets
 }
 
 const policySetsOfPredecessors = `-- name: PolicySetsOfPredecessors :many
-SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head, policy_sets.followed_at
+SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head, policy_sets.followed_at, policy_sets.agent_enabled, policy_sets.policy_tool_version, policy_sets.update_patterns, policy_sets.tag_matching_logic, policy_sets.policies_revision, policy_sets.materialized_revision, policy_sets.materialized_version_id, policy_sets.materialize_lease, policy_sets.materialize_failures, policy_sets.materialize_due_at
 FROM policy_sets JOIN installations ON installations.id = policy_sets.installation_id
 WHERE policy_sets.organization_id = $1 AND policy_sets.repository_id IS NOT NULL
   AND installations.deleted_at IS NOT NULL AND installations.account_id = $2 AND installations.http_url = $3 AND installations.account_id <> 0
@@ -494,6 +521,16 @@ func (q *Queries) PolicySetsOfPredecessors(ctx context.Context, arg PolicySetsOf
 			&i.IngestedAt,
 			&i.SettledHead,
 			&i.FollowedAt,
+			&i.AgentEnabled,
+			&i.PolicyToolVersion,
+			&i.UpdatePatterns,
+			&i.TagMatchingLogic,
+			&i.PoliciesRevision,
+			&i.MaterializedRevision,
+			&i.MaterializedVersionID,
+			&i.MaterializeLease,
+			&i.MaterializeFailures,
+			&i.MaterializeDueAt,
 		); err != nil {
 			return nil, err
 		}
@@ -509,7 +546,7 @@ func (q *Queries) PolicySetsOfPredecessors(ctx context.Context, arg PolicySetsOf
 }
 
 const policySetsOfToken = `-- name: PolicySetsOfToken :many
-SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head, policy_sets.followed_at
+SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head, policy_sets.followed_at, policy_sets.agent_enabled, policy_sets.policy_tool_version, policy_sets.update_patterns, policy_sets.tag_matching_logic, policy_sets.policies_revision, policy_sets.materialized_revision, policy_sets.materialized_version_id, policy_sets.materialize_lease, policy_sets.materialize_failures, policy_sets.materialize_due_at
 FROM policy_sets WHERE token_id = $1 AND repository_id IS NOT NULL ORDER BY id
 `
 
@@ -549,6 +586,16 @@ func (q *Queries) PolicySetsOfToken(ctx context.Context, tokenID sql.NullString)
 			&i.IngestedAt,
 			&i.SettledHead,
 			&i.FollowedAt,
+			&i.AgentEnabled,
+			&i.PolicyToolVersion,
+			&i.UpdatePatterns,
+			&i.TagMatchingLogic,
+			&i.PoliciesRevision,
+			&i.MaterializedRevision,
+			&i.MaterializedVersionID,
+			&i.MaterializeLease,
+			&i.MaterializeFailures,
+			&i.MaterializeDueAt,
 		); err != nil {
 			return nil, err
 		}

@@ -36,16 +36,37 @@ type Branch struct {
 	ChangedAt    sql.NullTime
 }
 
+type ConfigurationVersion struct {
+	Sequence      int64
+	ID            string
+	WorkspaceID   string
+	Status        string
+	AutoQueueRuns bool
+	Speculative   bool
+	Provisional   bool
+	Digest        string
+	Size          int64
+	CreatedAt     time.Time
+	UploadedAt    sql.NullTime
+}
+
 type Connection struct {
-	ID              string
-	TokenID         string
-	OrganizationID  string
-	Name            string
-	ServiceProvider string
-	HTTPURL         string
-	APIURL          string
-	SealedToken     []byte
-	CreatedAt       time.Time
+	ID                  string
+	TokenID             string
+	OrganizationID      string
+	Name                string
+	ServiceProvider     string
+	HTTPURL             string
+	APIURL              string
+	SealedToken         []byte
+	CreatedAt           time.Time
+	OrganizationScoped  bool
+	ServiceProviderUser string
+}
+
+type ConnectionProject struct {
+	ConnectionID string
+	ProjectID    string
 }
 
 type Delivery struct {
@@ -152,6 +173,7 @@ type Ingestion struct {
 	StartedAt      sql.NullTime
 	EndedAt        sql.NullTime
 	InstallationID sql.NullString
+	UpdatePatterns string
 }
 
 type Installation struct {
@@ -185,35 +207,113 @@ type Organization struct {
 	Name      string
 	Email     string
 	CreatedAt time.Time
+	Settings  string
 }
 
-type PolicySet struct {
+type Policy struct {
 	Sequence         int64
 	ID               string
 	OrganizationID   string
 	Name             string
 	Description      string
-	Global           bool
 	Kind             string
-	Overridable      sql.NullBool
-	PoliciesPath     string
-	RepositoryID     sql.NullString
-	Branch           string
-	Submodules       bool
-	TokenID          sql.NullString
-	Generation       int64
-	NewestVersionID  string
-	CurrentVersionID string
+	Query            string
+	EnforcementLevel string
+	Digest           string
+	Size             int64
+	UploadedAt       sql.NullTime
 	CreatedAt        time.Time
 	UpdatedAt        time.Time
-	InstallationID   sql.NullString
-	Degraded         string
-	DegradedMessage  string
-	DegradedAt       sql.NullTime
-	IngestedCommit   string
-	IngestedAt       sql.NullTime
-	SettledHead      string
-	FollowedAt       time.Time
+}
+
+type PolicySet struct {
+	Sequence              int64
+	ID                    string
+	OrganizationID        string
+	Name                  string
+	Description           string
+	Global                bool
+	Kind                  string
+	Overridable           sql.NullBool
+	PoliciesPath          string
+	RepositoryID          sql.NullString
+	Branch                string
+	Submodules            bool
+	TokenID               sql.NullString
+	Generation            int64
+	NewestVersionID       string
+	CurrentVersionID      string
+	CreatedAt             time.Time
+	UpdatedAt             time.Time
+	InstallationID        sql.NullString
+	Degraded              string
+	DegradedMessage       string
+	DegradedAt            sql.NullTime
+	IngestedCommit        string
+	IngestedAt            sql.NullTime
+	SettledHead           string
+	FollowedAt            time.Time
+	AgentEnabled          bool
+	PolicyToolVersion     string
+	UpdatePatterns        string
+	TagMatchingLogic      string
+	PoliciesRevision      int64
+	MaterializedRevision  int64
+	MaterializedVersionID string
+	MaterializeLease      int64
+	MaterializeFailures   int64
+	MaterializeDueAt      time.Time
+}
+
+type PolicySetParameter struct {
+	Sequence    int64
+	ID          string
+	PolicySetID string
+	Key         string
+	Sensitive   bool
+	Value       string
+	SealedValue []byte
+	CreatedAt   time.Time
+}
+
+type PolicySetPolicy struct {
+	Sequence    int64
+	PolicySetID string
+	PolicyID    string
+}
+
+type PolicySetProject struct {
+	Sequence    int64
+	PolicySetID string
+	ProjectID   string
+	Excluded    bool
+}
+
+type PolicySetTagSelector struct {
+	Sequence    int64
+	PolicySetID string
+	TagKey      string
+	TagValue    sql.NullString
+	Excluded    bool
+}
+
+type PolicySetWorkspace struct {
+	Sequence    int64
+	PolicySetID string
+	WorkspaceID string
+	Excluded    bool
+}
+
+type Project struct {
+	Sequence       int64
+	ID             string
+	OrganizationID string
+	Name           string
+	Description    string
+	IsDefault      bool
+	Settings       string
+	CreatedAt      time.Time
+	UpdatedAt      time.Time
 }
 
 type Report struct {
@@ -272,6 +372,20 @@ type Repository struct {
 	LookFailures   int64
 }
 
+type Run struct {
+	Sequence               int64
+	ID                     string
+	WorkspaceID            string
+	ConfigurationVersionID sql.NullString
+	Status                 string
+	Message                string
+	Settings               string
+	StatusTimestamps       string
+	CreatedBy              string
+	CreatedAt              time.Time
+	UpdatedAt              time.Time
+}
+
 type Setting struct {
 	Name  string
 	Value []byte
@@ -287,6 +401,14 @@ type SetupLink struct {
 	UsedAt         sql.NullTime
 }
 
+type TagBinding struct {
+	Sequence    int64
+	WorkspaceID sql.NullString
+	ProjectID   sql.NullString
+	TagKey      string
+	TagValue    string
+}
+
 type Token struct {
 	ID             string
 	OrganizationID sql.NullString
@@ -296,6 +418,23 @@ type Token struct {
 	CreatedAt      time.Time
 	ExpiresAt      sql.NullTime
 	RevokedAt      sql.NullTime
+	LastUsedAt     sql.NullTime
+}
+
+type ToolVersion struct {
+	Sequence         int64
+	ID               string
+	Tool             string
+	Version          string
+	Url              string
+	Sha              string
+	Archs            string
+	Official         bool
+	Enabled          bool
+	Beta             bool
+	Deprecated       bool
+	DeprecatedReason string
+	CreatedAt        time.Time
 }
 
 type Version struct {
@@ -325,4 +464,16 @@ type Version struct {
 	CreatedAt         time.Time
 	UpdatedAt         time.Time
 	Diagnostics       string
+}
+
+type Workspace struct {
+	Sequence       int64
+	ID             string
+	OrganizationID string
+	ProjectID      string
+	Name           string
+	Description    string
+	Settings       string
+	CreatedAt      time.Time
+	UpdatedAt      time.Time
 }

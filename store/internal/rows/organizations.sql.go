@@ -60,7 +60,7 @@ func (q *Queries) InsertOrganization(ctx context.Context, arg InsertOrganization
 }
 
 const listOrganizations = `-- name: ListOrganizations :many
-SELECT id, name, email, created_at FROM organizations
+SELECT id, name, email, created_at, settings FROM organizations
 WHERE CAST($1 AS text) = '' OR id = $1
 ORDER BY name LIMIT $3 OFFSET $2
 `
@@ -85,6 +85,7 @@ func (q *Queries) ListOrganizations(ctx context.Context, arg ListOrganizationsPa
 			&i.Name,
 			&i.Email,
 			&i.CreatedAt,
+			&i.Settings,
 		); err != nil {
 			return nil, err
 		}
@@ -100,7 +101,7 @@ func (q *Queries) ListOrganizations(ctx context.Context, arg ListOrganizationsPa
 }
 
 const organizationByName = `-- name: OrganizationByName :one
-SELECT id, name, email, created_at FROM organizations
+SELECT id, name, email, created_at, settings FROM organizations
 WHERE name = $1 AND (CAST($2 AS text) = '' OR id = $2)
 `
 
@@ -117,6 +118,7 @@ func (q *Queries) OrganizationByName(ctx context.Context, arg OrganizationByName
 		&i.Name,
 		&i.Email,
 		&i.CreatedAt,
+		&i.Settings,
 	)
 	return i, err
 }

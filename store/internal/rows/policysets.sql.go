@@ -104,7 +104,7 @@ func (q *Queries) InsertPolicySet(ctx context.Context, arg InsertPolicySetParams
 }
 
 const policySet = `-- name: PolicySet :one
-SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head, policy_sets.followed_at, organizations.name AS organization,
+SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head, policy_sets.followed_at, policy_sets.agent_enabled, policy_sets.policy_tool_version, policy_sets.update_patterns, policy_sets.tag_matching_logic, policy_sets.policies_revision, policy_sets.materialized_revision, policy_sets.materialized_version_id, policy_sets.materialize_lease, policy_sets.materialize_failures, policy_sets.materialize_due_at, organizations.name AS organization,
     COALESCE(repositories.http_url, '') AS http_url,
     COALESCE(repositories.identifier, '') AS identifier,
     COALESCE(repositories.hook_id, '') AS hook_id,
@@ -169,6 +169,16 @@ func (q *Queries) PolicySet(ctx context.Context, arg PolicySetParams) (PolicySet
 		&i.PolicySet.IngestedAt,
 		&i.PolicySet.SettledHead,
 		&i.PolicySet.FollowedAt,
+		&i.PolicySet.AgentEnabled,
+		&i.PolicySet.PolicyToolVersion,
+		&i.PolicySet.UpdatePatterns,
+		&i.PolicySet.TagMatchingLogic,
+		&i.PolicySet.PoliciesRevision,
+		&i.PolicySet.MaterializedRevision,
+		&i.PolicySet.MaterializedVersionID,
+		&i.PolicySet.MaterializeLease,
+		&i.PolicySet.MaterializeFailures,
+		&i.PolicySet.MaterializeDueAt,
 		&i.Organization,
 		&i.HTTPURL,
 		&i.Identifier,
@@ -201,7 +211,7 @@ func (q *Queries) PolicySetNameTaken(ctx context.Context, arg PolicySetNameTaken
 }
 
 const policySetsOfRepository = `-- name: PolicySetsOfRepository :many
-SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head, policy_sets.followed_at FROM policy_sets WHERE repository_id = $1 ORDER BY id
+SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name, policy_sets.description, policy_sets.global, policy_sets.kind, policy_sets.overridable, policy_sets.policies_path, policy_sets.repository_id, policy_sets.branch, policy_sets.submodules, policy_sets.token_id, policy_sets.generation, policy_sets.newest_version_id, policy_sets.current_version_id, policy_sets.created_at, policy_sets.updated_at, policy_sets.installation_id, policy_sets.degraded, policy_sets.degraded_message, policy_sets.degraded_at, policy_sets.ingested_commit, policy_sets.ingested_at, policy_sets.settled_head, policy_sets.followed_at, policy_sets.agent_enabled, policy_sets.policy_tool_version, policy_sets.update_patterns, policy_sets.tag_matching_logic, policy_sets.policies_revision, policy_sets.materialized_revision, policy_sets.materialized_version_id, policy_sets.materialize_lease, policy_sets.materialize_failures, policy_sets.materialize_due_at FROM policy_sets WHERE repository_id = $1 ORDER BY id
 `
 
 func (q *Queries) PolicySetsOfRepository(ctx context.Context, repositoryID sql.NullString) ([]PolicySet, error) {
@@ -240,6 +250,16 @@ func (q *Queries) PolicySetsOfRepository(ctx context.Context, repositoryID sql.N
 			&i.IngestedAt,
 			&i.SettledHead,
 			&i.FollowedAt,
+			&i.AgentEnabled,
+			&i.PolicyToolVersion,
+			&i.UpdatePatterns,
+			&i.TagMatchingLogic,
+			&i.PoliciesRevision,
+			&i.MaterializedRevision,
+			&i.MaterializedVersionID,
+			&i.MaterializeLease,
+			&i.MaterializeFailures,
+			&i.MaterializeDueAt,
 		); err != nil {
 			return nil, err
 		}

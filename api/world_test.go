@@ -1,0 +1,97 @@
+package api_test
+
+import (
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/polset/polset"
+	"github.com/polset/polset/api"
+	"github.com/polset/polset/store"
+	"github.com/polset/polset/store/object"
+)
+
+// A world is the API over real HTTP on a real store (SQLite) and a real bucket
+// (a directory), with the organizations acme and evilcorp. Only what GitHub
+// says is made up, by the fake store that a server has.
+type world struct {
+	*server
+	store  *store.Store
+	bucket object.Bucket
+
+	acme, guest, evil string // the secrets of tokens; see the constants of these names
+	acmeID, evilID    string // the organizations'
+}
+
+func newWorld(t *testing.T, adjust ...func(*api.Config)) *world {
+	t.Helper()
+	w := &world{server: &server{fakeStore: newFakeStore(), t: t}}
+	dir := t.TempDir()
+	key, err := store.ParseKey(store.NewKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.store, err = store.Open(t.Context(), store.Config{URL: filepath.Join(dir, "polset.db"), Key: key}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if w.bucket, err = object.Open(t.Context(), "file://"+filepath.Join(dir, "objects"), object.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	core, logs := observer.New(zapcore.DebugLevel)
+	w.logs = logs
+	e := echo.New()
+	web := httptest.NewServer(e)
+	t.Cleanup(web.Close)
+	w.url = web.URL
+	cfg := api.Config{
+		Organizations: w.store, Connections: w.store, PolicySets: w.store, Versions: w.store, Tokens: w.store, Audit: w.store,
+		Installations: w.store, Apps: w.fakeStore, SetupLinks: w.store, Actions: w.store, Objects: w.bucket,
+		Heads: w.fakeStore, Repositories: w.fakeStore,
+		PublicURL: web.URL, BootstrapToken: polset.NewSecret(admin), LinkKey: []byte(strings.Repeat("k", 32)),
+		Logger: zap.New(core), Now: func() time.Time { return time.Now().Add(time.Duration(w.clock.Load())) },
+	}
+	for _, f := range adjust {
+		f(&cfg)
+	}
+	if w.api, err = api.New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	w.api.Register(e)
+
+	w.acmeID, w.evilID = w.organization("acme"), w.organization("evilcorp")
+	w.acme, w.guest = w.token(w.acmeID, polset.Permissions()...), w.token(w.acmeID, polset.PermissionRead)
+	w.evil = w.token(w.evilID, polset.Permissions()...)
+	return w
+}
+
+// organization makes an organization and returns its id.
+func (w *world) organization(name string) string {
+	w.t.Helper()
+	o, err := w.store.CreateOrganization(w.t.Context(), polset.System, polset.Organization{Name: name, Email: "ops@" + name + ".example"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return o.ID
+}
+
+// token makes a token of an organization and returns its secret.
+func (w *world) token(organizationID string, permissions ...polset.Permission) string {
+	w.t.Helper()
+	_, secret, err := w.store.CreateToken(w.t.Context(), polset.System, polset.Token{OrganizationID: organizationID, Permissions: permissions})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return secret.Reveal()
+}
