@@ -8,9 +8,17 @@ type PolicySetDraft struct {
 	Description  string
 	Global       bool
 	Kind         Kind
-	Overridable  *bool
 	PoliciesPath string // as the user wrote it
-	VCS          *VCSDraft
+	// What was asked for; the set has what AgentSettings.For makes of it.
+	AgentEnabled      bool
+	PolicyToolVersion string
+	Overridable       *bool
+
+	UpdatePatterns   []string
+	TagMatchingLogic string // any, all or ""
+	TagSelectors     []TagSelector
+	Members          Members
+	VCS              *VCSDraft
 }
 
 // A VCSDraft is what a policy set shall follow.
@@ -34,8 +42,17 @@ type PolicySetChange struct {
 	Name         *string
 	Description  *string
 	Global       *bool
-	Overridable  *bool
 	PoliciesPath *string
+	// What is asked for; the set has what AgentSettings.For makes of it.
+	AgentEnabled      *bool
+	PolicyToolVersion *string
+	Overridable       *bool
+
+	UpdatePatterns   *[]string // for what is pushed from now on
+	TagMatchingLogic *string   // "" clears it
+	TagSelectors     *[]TagSelector
+	// Members are those of the relations that become others, as a whole.
+	Members map[Relation][]string
 	// VCS replaces what is followed, as a whole. When it or PoliciesPath
 	// differs from what is followed now, the change begins a new version.
 	VCS *VCSDraft
@@ -57,6 +74,9 @@ type ConnectionDraft struct {
 type PolicySetFilter struct {
 	Search string // a part of the name, case-insensitive
 	Kind   Kind
+	// Versioned tells sets of versions, from a repository or uploaded, from
+	// those of individual policies; nil shows both.
+	Versioned *bool
 }
 
 // A VersionFilter narrows a list of versions or ingestions.

@@ -55,23 +55,6 @@ type PolicySet struct {
 	Completeness *Completeness // nil: it follows nothing
 }
 
-// Members are the ids of what a policy set holds and of what it guards, each in
-// the order in which they came.
-type Members struct {
-	Policies            []string // pol-…
-	Workspaces          []string // ws-…
-	Projects            []string // prj-…
-	WorkspaceExclusions []string // ws-…
-	ProjectExclusions   []string // prj-…
-}
-
-// A TagSelector names workspaces by a tag that is in effect on them.
-type TagSelector struct {
-	Key     string
-	Value   *string // nil: whatever the value
-	Exclude bool    // keep off what it selects
-}
-
 // VCS is how a policy set follows a repository (HCP Terraform's "vcs-repo").
 type VCS struct {
 	RepositoryID string // repo-…: the row that the organization's sets share

@@ -52,11 +52,9 @@ func (s *Store) RotateHookSecret(ctx context.Context, by polset.Principal, polic
 		if err := tx.wantHook(ctx, h, h.RepositoryID, h.TokenID.String, false, true); err != nil {
 			return err
 		}
-		after, err := tx.PolicySet(ctx, rows.PolicySetParams{ID: policySetID, Tenant: by.OrganizationID})
-		if err != nil {
-			return found(err)
+		if out, err = tx.wholePolicySet(ctx, policySetID); err != nil {
+			return err
 		}
-		out = policySet(after, tx.now)
 		if out.VCS == nil || out.VCS.RepositoryID != r.ID {
 			return errAgain
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/polset/polset"
+	"github.com/polset/polset/store/internal/rows"
 )
 
 // maxPage bounds a page whatever the caller asks for.
@@ -58,7 +59,12 @@ func (f *filter) page(p polset.Page) (clause string, args []any) {
 // queryAll runs a query that names its rows what, and makes a T of each, in the
 // query's order; an empty list is not nil.
 func queryAll[T any](ctx context.Context, s *Store, what, query string, args []any, one func(*sql.Rows) (T, error)) ([]T, error) {
-	result, err := s.dialect.reader().QueryContext(ctx, query, args...)
+	return selectAll(ctx, s.dialect.reader(), what, query, args, one)
+}
+
+// selectAll is queryAll on a connection or in a transaction.
+func selectAll[T any](ctx context.Context, db rows.DBTX, what, query string, args []any, one func(*sql.Rows) (T, error)) ([]T, error) {
+	result, err := db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", what, err)
 	}
@@ -80,20 +86,51 @@ func queryAll[T any](ctx context.Context, s *Store, what, query string, args []a
 // queryPage is queryAll for one page of a table, and the count of all its rows that
 // the filter lets through.
 func queryPage[T any](ctx context.Context, s *Store, table, query string, f filter, order string, p polset.Page, one func(*sql.Rows) (T, error)) ([]T, int, error) {
+	return selectPage(ctx, s.dialect.reader(), table, query, f, order, p, one)
+}
+
+// selectPage is queryPage on a connection or in a transaction.
+func selectPage[T any](ctx context.Context, db rows.DBTX, table, query string, f filter, order string, p polset.Page, one func(*sql.Rows) (T, error)) ([]T, int, error) {
 	var total int
-	err := s.dialect.reader().QueryRowContext(ctx, "SELECT count(*) FROM "+table+f.where(), f.args...).Scan(&total) // #nosec G202 -- constants; values are arguments
+	err := db.QueryRowContext(ctx, "SELECT count(*) FROM "+table+f.where(), f.args...).Scan(&total) // #nosec G202 -- constants; values are arguments
 	if err != nil {
 		return nil, 0, fmt.Errorf("count %s: %w", table, err)
 	}
 	window, args := f.page(p)
-	out, err := queryAll(ctx, s, table, query+f.where()+" ORDER BY "+order+window, args, one)
+	out, err := selectAll(ctx, db, table, query+f.where()+" ORDER BY "+order+window, args, one)
 	return out, total, err
+}
+
+// snapshot lets f read one state of the database.
+func (s *Store) snapshot(ctx context.Context, f func(db rows.DBTX) error) (err error) {
+	tx, err := s.dialect.reader().BeginTx(ctx, s.dialect.snapshot())
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if rerr := tx.Rollback(); rerr != nil && err == nil {
+			err = rerr
+		}
+	}()
+	return f(tx)
 }
 
 // like turns a text into the pattern that matches it anywhere; the condition
 // must say ESCAPE '!'.
 func like(text string) string {
 	return "%" + strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(strings.ToLower(text)) + "%"
+}
+
+// textsColumn is a list of texts as the rows hold it.
+func textsColumn(list []string) string {
+	if len(list) == 0 {
+		return "[]"
+	}
+	b, err := json.Marshal(list)
+	if err != nil {
+		panic(fmt.Sprintf("write the list %q: %v", list, err)) // texts always can be
+	}
+	return string(b)
 }
 
 // texts reads a list of texts as the rows hold it, JSON; what cannot be read

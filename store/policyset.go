@@ -11,19 +11,41 @@ import (
 )
 
 // PolicySet returns a policy set by id.
-func (s *Store) PolicySet(ctx context.Context, by polset.Principal, id string) (polset.PolicySet, error) {
-	r, err := s.reads.PolicySet(ctx, rows.PolicySetParams{ID: id, Tenant: by.OrganizationID})
-	if err != nil {
-		return polset.PolicySet{}, fmt.Errorf("read policy set %s: %w", id, found(err))
-	}
-	if !gaping(r) {
-		return policySet(r, time.Time{}), nil
-	}
-	now, err := s.now(ctx)
+func (s *Store) PolicySet(ctx context.Context, by polset.Principal, id string) (out polset.PolicySet, err error) {
+	err = s.snapshot(ctx, func(db rows.DBTX) error {
+		r, err := rows.New(db).PolicySet(ctx, rows.PolicySetParams{ID: id, Tenant: by.OrganizationID})
+		if err != nil {
+			return found(err)
+		}
+		var now time.Time
+		if gaping(r) {
+			if now, err = s.dialect.begin(ctx, db); err != nil {
+				return err
+			}
+		}
+		out, err = wholePolicySet(ctx, db, r, now)
+		return err
+	})
 	if err != nil {
 		return polset.PolicySet{}, fmt.Errorf("read policy set %s: %w", id, err)
 	}
-	return policySet(r, now), nil
+	return out, nil
+}
+
+// wholePolicySet is a policy set with its members.
+func wholePolicySet(ctx context.Context, db rows.DBTX, r rows.PolicySetRow, now time.Time) (polset.PolicySet, error) {
+	sets := []polset.PolicySet{policySet(r, now)}
+	err := addMembers(ctx, db, sets)
+	return sets[0], err
+}
+
+// wholePolicySet reads a policy set as the transaction leaves it.
+func (t *tx) wholePolicySet(ctx context.Context, id string) (polset.PolicySet, error) {
+	r, err := t.PolicySet(ctx, rows.PolicySetParams{ID: id})
+	if err != nil {
+		return polset.PolicySet{}, found(err)
+	}
+	return wholePolicySet(ctx, t.jobs, r, t.now)
 }
 
 const policySetList = `SELECT policy_sets.sequence, policy_sets.id, policy_sets.organization_id, policy_sets.name,
@@ -58,24 +80,44 @@ func (s *Store) PolicySets(ctx context.Context, by polset.Principal, organizatio
 	if f.Search != "" {
 		q.add("lower(policy_sets.name) LIKE ? ESCAPE '!'", like(f.Search))
 	}
-	now, err := s.now(ctx)
-	if err != nil {
-		return nil, 0, fmt.Errorf("list policy sets: %w", err)
+	if f.Versioned != nil {
+		versioned := "(policy_sets.repository_id IS NOT NULL OR policy_sets.newest_version_id <> '')"
+		if !*f.Versioned {
+			versioned = "NOT " + versioned
+		}
+		q.add(versioned)
 	}
-	return queryPage(ctx, s, "policy_sets", policySetList, q, "policy_sets.sequence", page, func(result *sql.Rows) (polset.PolicySet, error) {
-		r := rows.PolicySetRow{Organization: o.Name}
-		p := &r.PolicySet
-		err := result.Scan(&p.Sequence, &p.ID, &p.OrganizationID, &p.Name, &p.Description, &p.Global, &p.Kind,
-			&p.Overridable, &p.PoliciesPath, &p.RepositoryID, &p.Branch, &p.Submodules, &p.TokenID, &p.Generation,
-			&p.NewestVersionID, &p.CurrentVersionID, &p.CreatedAt, &p.UpdatedAt, &p.InstallationID,
-			&p.Degraded, &p.DegradedMessage, &p.DegradedAt, &p.IngestedCommit, &p.IngestedAt, &p.SettledHead, &p.FollowedAt,
-			&p.AgentEnabled, &p.PolicyToolVersion, &p.UpdatePatterns, &p.TagMatchingLogic,
-			&p.PoliciesRevision, &p.MaterializedRevision, &p.MaterializedVersionID,
-			&p.MaterializeLease, &p.MaterializeFailures, &p.MaterializeDueAt,
-			&r.HTTPURL, &r.Identifier, &r.HookID, &r.Head, &r.LookedAt, &r.HeadAt,
-			&r.HookRevision, &r.HookSent, &r.HookManual)
-		return policySet(r, now), err
+	var sets []polset.PolicySet
+	var total int
+	err = s.snapshot(ctx, func(db rows.DBTX) error {
+		now, err := s.dialect.begin(ctx, db)
+		if err != nil {
+			return fmt.Errorf("list policy sets: %w", err)
+		}
+		sets, total, err = selectPage(ctx, db, "policy_sets", policySetList, q, "policy_sets.sequence", page, func(result *sql.Rows) (polset.PolicySet, error) {
+			r := rows.PolicySetRow{Organization: o.Name}
+			err := scanPolicySet(result, &r)
+			return policySet(r, now), err
+		})
+		if err != nil {
+			return err
+		}
+		return addMembers(ctx, db, sets)
 	})
+	return sets, total, err
+}
+
+func scanPolicySet(result *sql.Rows, r *rows.PolicySetRow) error {
+	p := &r.PolicySet
+	return result.Scan(&p.Sequence, &p.ID, &p.OrganizationID, &p.Name, &p.Description, &p.Global, &p.Kind,
+		&p.Overridable, &p.PoliciesPath, &p.RepositoryID, &p.Branch, &p.Submodules, &p.TokenID, &p.Generation,
+		&p.NewestVersionID, &p.CurrentVersionID, &p.CreatedAt, &p.UpdatedAt, &p.InstallationID,
+		&p.Degraded, &p.DegradedMessage, &p.DegradedAt, &p.IngestedCommit, &p.IngestedAt, &p.SettledHead, &p.FollowedAt,
+		&p.AgentEnabled, &p.PolicyToolVersion, &p.UpdatePatterns, &p.TagMatchingLogic,
+		&p.PoliciesRevision, &p.MaterializedRevision, &p.MaterializedVersionID,
+		&p.MaterializeLease, &p.MaterializeFailures, &p.MaterializeDueAt,
+		&r.HTTPURL, &r.Identifier, &r.HookID, &r.Head, &r.LookedAt, &r.HeadAt,
+		&r.HookRevision, &r.HookSent, &r.HookManual)
 }
 
 // policySet tells of a gap as it is now.

@@ -13,7 +13,8 @@ import (
 // UpdatePolicySet changes a policy set. A change of what is followed, or of
 // the clean policies-path of a set that follows something, begins a new
 // generation with an ingestion and a pending version of its own; what is in
-// force stays so until that version is ready. Errors are those of
+// force stays so until that version is ready. Other update patterns are for
+// what is pushed from now on: they begin nothing. Errors are those of
 // CreatePolicySet.
 func (s *Store) UpdatePolicySet(ctx context.Context, by polset.Principal, id string, c polset.PolicySetChange) (polset.PolicySet, error) {
 	var out polset.PolicySet
@@ -31,13 +32,20 @@ func (s *Store) UpdatePolicySet(ctx context.Context, by polset.Principal, id str
 				return err
 			}
 		}
-		// What is wrong with it may have become another before the locks.
+		// What is wrong with it, and what is in force, may have become others
+		// before the locks.
 		locked, err := tx.PolicySet(ctx, rows.PolicySetParams{ID: id})
 		if err != nil {
 			return found(err)
 		}
 		set := before.PolicySet
 		set.Degraded, set.DegradedMessage, set.DegradedAt = locked.PolicySet.Degraded, locked.PolicySet.DegradedMessage, locked.PolicySet.DegradedAt
+		set.NewestVersionID, set.CurrentVersionID = locked.PolicySet.NewestVersionID, locked.PolicySet.CurrentVersionID
+		set.MaterializedVersionID = locked.PolicySet.MaterializedVersionID
+		now, err := wholePolicySet(ctx, tx.jobs, locked, tx.now)
+		if err != nil {
+			return err
+		}
 		changed, err := applyChange(&set, c, follow)
 		if err != nil {
 			return err
@@ -59,6 +67,15 @@ func (s *Store) UpdatePolicySet(ctx context.Context, by polset.Principal, id str
 				"installation": set.InstallationID.String,
 			})
 		}
+		if _, err := tx.arrange(ctx, set, now, arrangement{members: c.Members, selectors: c.TagSelectors}); err != nil {
+			return err
+		}
+		if c.RemoveVCS && set.CurrentVersionID == "" && set.MaterializedVersionID != "" {
+			// It was kept in force for a version that does not come any more.
+			if err := tx.policiesChanged(ctx, id); err != nil {
+				return err
+			}
+		}
 		if set.Generation != before.PolicySet.Generation {
 			if err := tx.ignoreUnversioned(ctx, set, "the settings of the policy set changed"); err != nil {
 				return err
@@ -78,11 +95,9 @@ func (s *Store) UpdatePolicySet(ctx context.Context, by polset.Principal, id str
 				return err
 			}
 		}
-		after, err := tx.PolicySet(ctx, rows.PolicySetParams{ID: id})
-		if err != nil {
+		if out, err = tx.wholePolicySet(ctx, id); err != nil {
 			return err
 		}
-		out = policySet(after, tx.now)
 		if out.VCS != nil {
 			out.VCS.HookSecret = follow.secret
 		}
@@ -153,8 +168,12 @@ func applyChange(set *rows.PolicySet, c polset.PolicySetChange, f following) (ch
 	if c.Global != nil {
 		set.Global = *c.Global
 	}
-	if c.Overridable != nil {
-		set.Overridable = nullBool(c.Overridable)
+	applyAgent(set, c)
+	if c.UpdatePatterns != nil {
+		set.UpdatePatterns = textsColumn(*c.UpdatePatterns)
+	}
+	if c.TagMatchingLogic != nil {
+		set.TagMatchingLogic = *c.TagMatchingLogic
 	}
 	if c.PoliciesPath != nil {
 		set.PoliciesPath = *c.PoliciesPath
@@ -188,8 +207,12 @@ func applyChange(set *rows.PolicySet, c polset.PolicySetChange, f following) (ch
 		{"name", set.Name != before.Name},
 		{"description", set.Description != before.Description},
 		{"global", set.Global != before.Global},
+		{"agent-enabled", set.AgentEnabled != before.AgentEnabled},
+		{"policy-tool-version", set.PolicyToolVersion != before.PolicyToolVersion},
 		{"overridable", set.Overridable != before.Overridable},
 		{"policies-path", set.PoliciesPath != before.PoliciesPath},
+		{"policy-update-patterns", set.UpdatePatterns != before.UpdatePatterns},
+		{"tag-selector-matching-logic", set.TagMatchingLogic != before.TagMatchingLogic},
 		{"vcs-repo", vcs},
 	} {
 		if a.changed {
@@ -199,11 +222,31 @@ func applyChange(set *rows.PolicySet, c polset.PolicySetChange, f following) (ch
 	return changed, nil
 }
 
+func applyAgent(set *rows.PolicySet, c polset.PolicySetChange) {
+	s := polset.AgentSettings{Enabled: set.AgentEnabled, ToolVersion: set.PolicyToolVersion}
+	if set.Overridable.Valid {
+		s.Overridable = &set.Overridable.Bool
+	}
+	if c.AgentEnabled != nil {
+		s.Enabled = *c.AgentEnabled
+	}
+	if c.PolicyToolVersion != nil {
+		s.ToolVersion = *c.PolicyToolVersion
+	}
+	if c.Overridable != nil {
+		s.Overridable = c.Overridable
+	}
+	s = s.For(polset.Kind(set.Kind))
+	set.AgentEnabled, set.PolicyToolVersion, set.Overridable = s.Enabled, s.ToolVersion, nullBool(s.Overridable)
+}
+
 func (t *tx) updatePolicySet(ctx context.Context, set rows.PolicySet) error {
 	return t.UpdatePolicySet(ctx, rows.UpdatePolicySetParams{
 		ID: set.ID, Name: set.Name, Description: set.Description, Global: set.Global, Overridable: set.Overridable,
 		PoliciesPath: set.PoliciesPath, RepositoryID: set.RepositoryID, Branch: set.Branch, Submodules: set.Submodules,
-		TokenID: set.TokenID, InstallationID: set.InstallationID, Generation: set.Generation, Now: t.now,
+		TokenID: set.TokenID, InstallationID: set.InstallationID, Generation: set.Generation,
+		AgentEnabled: set.AgentEnabled, PolicyToolVersion: set.PolicyToolVersion,
+		UpdatePatterns: set.UpdatePatterns, TagMatchingLogic: set.TagMatchingLogic, Now: t.now,
 	})
 }
 

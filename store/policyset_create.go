@@ -14,7 +14,8 @@ import (
 // the same transaction its first ingestion with a pending version. A name
 // that is taken is ErrConflict; an organization or oauth-token-id that the
 // principal does not have is ErrNotFound. The repository's hook secret is in
-// the answer only when this call made the repository's row.
+// the answer only when this call made the repository's row. Where members,
+// tag selectors or vcs-repo are refused the error is a polset.Refused.
 func (s *Store) CreatePolicySet(ctx context.Context, by polset.Principal, d polset.PolicySetDraft) (polset.PolicySet, error) {
 	var out polset.PolicySet
 	err := s.write(ctx, by, func(ctx context.Context, tx *tx) error {
@@ -38,11 +39,14 @@ func (s *Store) CreatePolicySet(ctx context.Context, by polset.Principal, d pols
 			}
 		}
 		id := polset.NewID("polset")
+		agent := polset.AgentSettings{Enabled: d.AgentEnabled, ToolVersion: d.PolicyToolVersion, Overridable: d.Overridable}.For(d.Kind)
 		n, err := tx.InsertPolicySet(ctx, rows.InsertPolicySetParams{
 			ID: id, OrganizationID: o.ID, Name: d.Name, Description: d.Description, Global: d.Global,
-			Kind: string(d.Kind), Overridable: nullBool(d.Overridable), PoliciesPath: d.PoliciesPath,
+			Kind: string(d.Kind), Overridable: nullBool(agent.Overridable), PoliciesPath: d.PoliciesPath,
 			RepositoryID: nullString(follow.repository.ID), Branch: follow.branch, Submodules: follow.submodules,
-			TokenID: nullString(follow.tokenID), InstallationID: nullString(follow.installationID), Now: tx.now,
+			TokenID: nullString(follow.tokenID), InstallationID: nullString(follow.installationID),
+			AgentEnabled: agent.Enabled, PolicyToolVersion: agent.ToolVersion,
+			UpdatePatterns: textsColumn(d.UpdatePatterns), TagMatchingLogic: d.TagMatchingLogic, Now: tx.now,
 		})
 		if err != nil {
 			return err
@@ -59,6 +63,9 @@ func (s *Store) CreatePolicySet(ctx context.Context, by polset.Principal, d pols
 		if err != nil {
 			return err
 		}
+		if _, err := tx.arrange(ctx, r.PolicySet, polset.PolicySet{}, arrangementOf(d)); err != nil {
+			return err
+		}
 		if d.VCS != nil {
 			if err := s.beginAnew(ctx, tx, r.PolicySet, follow, polset.CauseCreate, d.VCS.Head); err != nil {
 				return err
@@ -66,11 +73,10 @@ func (s *Store) CreatePolicySet(ctx context.Context, by polset.Principal, d pols
 			if follow.secret, err = s.settleFollowing(ctx, tx, r.PolicySet, follow.repository); err != nil {
 				return err
 			}
-			if r, err = tx.PolicySet(ctx, rows.PolicySetParams{ID: id}); err != nil {
-				return err
-			}
 		}
-		out = policySet(r, tx.now)
+		if out, err = tx.wholePolicySet(ctx, id); err != nil {
+			return err
+		}
 		if out.VCS != nil {
 			out.VCS.HookSecret = follow.secret
 		}
@@ -80,6 +86,15 @@ func (s *Store) CreatePolicySet(ctx context.Context, by polset.Principal, d pols
 		return polset.PolicySet{}, fmt.Errorf("create policy set %q: %w", d.Name, err)
 	}
 	return out, nil
+}
+
+// arrangementOf is what a new policy set begins with.
+func arrangementOf(d polset.PolicySetDraft) arrangement {
+	a := arrangement{members: map[polset.Relation][]string{}, selectors: &d.TagSelectors}
+	for _, r := range polset.Relations() {
+		a.members[r] = *d.Members.Of(r)
+	}
+	return a
 }
 
 // following is what a policy set is about to follow.

@@ -1,7 +1,9 @@
 -- name: InsertPolicySet :execrows
 INSERT INTO policy_sets (id, organization_id, name, description, global, kind, overridable, policies_path,
-    repository_id, branch, submodules, token_id, installation_id, generation, newest_version_id, current_version_id, created_at, updated_at, followed_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1, '', '', sqlc.arg(now), sqlc.arg(now), sqlc.arg(now))
+    repository_id, branch, submodules, token_id, installation_id, agent_enabled, policy_tool_version, update_patterns, tag_matching_logic,
+    generation, newest_version_id, current_version_id, created_at, updated_at, followed_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+    1, '', '', sqlc.arg(now), sqlc.arg(now), sqlc.arg(now))
 ON CONFLICT (organization_id, name) DO NOTHING;
 
 -- name: PolicySet :one
@@ -34,8 +36,12 @@ UPDATE policy_sets SET
     ingested_at = CASE WHEN generation = $11 THEN ingested_at END,
     followed_at = CASE WHEN generation = $11 THEN followed_at ELSE sqlc.arg(now) END,
     name = $2, description = $3, global = $4, overridable = $5, policies_path = $6,
-    repository_id = $7, branch = $8, submodules = $9, token_id = $10, generation = $11, installation_id = $12, updated_at = sqlc.arg(now)
+    repository_id = $7, branch = $8, submodules = $9, token_id = $10, generation = $11, installation_id = $12,
+    agent_enabled = $13, policy_tool_version = $14, update_patterns = $15, tag_matching_logic = $16, updated_at = sqlc.arg(now)
 WHERE id = $1;
+
+-- name: TouchPolicySet :exec
+UPDATE policy_sets SET updated_at = sqlc.arg(now) WHERE id = sqlc.arg(id);
 
 -- name: SetNewestVersion :exec
 UPDATE policy_sets SET newest_version_id = $2 WHERE id = $1;

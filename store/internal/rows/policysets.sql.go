@@ -58,26 +58,32 @@ func (q *Queries) DeletePolicySet(ctx context.Context, id string) (int64, error)
 
 const insertPolicySet = `-- name: InsertPolicySet :execrows
 INSERT INTO policy_sets (id, organization_id, name, description, global, kind, overridable, policies_path,
-    repository_id, branch, submodules, token_id, installation_id, generation, newest_version_id, current_version_id, created_at, updated_at, followed_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1, '', '', $14, $14, $14)
+    repository_id, branch, submodules, token_id, installation_id, agent_enabled, policy_tool_version, update_patterns, tag_matching_logic,
+    generation, newest_version_id, current_version_id, created_at, updated_at, followed_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+    1, '', '', $18, $18, $18)
 ON CONFLICT (organization_id, name) DO NOTHING
 `
 
 type InsertPolicySetParams struct {
-	ID             string
-	OrganizationID string
-	Name           string
-	Description    string
-	Global         bool
-	Kind           string
-	Overridable    sql.NullBool
-	PoliciesPath   string
-	RepositoryID   sql.NullString
-	Branch         string
-	Submodules     bool
-	TokenID        sql.NullString
-	InstallationID sql.NullString
-	Now            time.Time
+	ID                string
+	OrganizationID    string
+	Name              string
+	Description       string
+	Global            bool
+	Kind              string
+	Overridable       sql.NullBool
+	PoliciesPath      string
+	RepositoryID      sql.NullString
+	Branch            string
+	Submodules        bool
+	TokenID           sql.NullString
+	InstallationID    sql.NullString
+	AgentEnabled      bool
+	PolicyToolVersion string
+	UpdatePatterns    string
+	TagMatchingLogic  string
+	Now               time.Time
 }
 
 func (q *Queries) InsertPolicySet(ctx context.Context, arg InsertPolicySetParams) (int64, error) {
@@ -95,6 +101,10 @@ func (q *Queries) InsertPolicySet(ctx context.Context, arg InsertPolicySetParams
 		arg.Submodules,
 		arg.TokenID,
 		arg.InstallationID,
+		arg.AgentEnabled,
+		arg.PolicyToolVersion,
+		arg.UpdatePatterns,
+		arg.TagMatchingLogic,
 		arg.Now,
 	)
 	if err != nil {
@@ -302,31 +312,50 @@ func (q *Queries) SetNewestVersion(ctx context.Context, arg SetNewestVersionPara
 	return err
 }
 
+const touchPolicySet = `-- name: TouchPolicySet :exec
+UPDATE policy_sets SET updated_at = $1 WHERE id = $2
+`
+
+type TouchPolicySetParams struct {
+	Now time.Time
+	ID  string
+}
+
+func (q *Queries) TouchPolicySet(ctx context.Context, arg TouchPolicySetParams) error {
+	_, err := q.db.ExecContext(ctx, touchPolicySet, arg.Now, arg.ID)
+	return err
+}
+
 const updatePolicySet = `-- name: UpdatePolicySet :exec
 UPDATE policy_sets SET
     settled_head = CASE WHEN generation = $11 THEN settled_head ELSE '' END,
     ingested_commit = CASE WHEN generation = $11 THEN ingested_commit ELSE '' END,
     ingested_at = CASE WHEN generation = $11 THEN ingested_at END,
-    followed_at = CASE WHEN generation = $11 THEN followed_at ELSE $13 END,
+    followed_at = CASE WHEN generation = $11 THEN followed_at ELSE $17 END,
     name = $2, description = $3, global = $4, overridable = $5, policies_path = $6,
-    repository_id = $7, branch = $8, submodules = $9, token_id = $10, generation = $11, installation_id = $12, updated_at = $13
+    repository_id = $7, branch = $8, submodules = $9, token_id = $10, generation = $11, installation_id = $12,
+    agent_enabled = $13, policy_tool_version = $14, update_patterns = $15, tag_matching_logic = $16, updated_at = $17
 WHERE id = $1
 `
 
 type UpdatePolicySetParams struct {
-	ID             string
-	Name           string
-	Description    string
-	Global         bool
-	Overridable    sql.NullBool
-	PoliciesPath   string
-	RepositoryID   sql.NullString
-	Branch         string
-	Submodules     bool
-	TokenID        sql.NullString
-	Generation     int64
-	InstallationID sql.NullString
-	Now            time.Time
+	ID                string
+	Name              string
+	Description       string
+	Global            bool
+	Overridable       sql.NullBool
+	PoliciesPath      string
+	RepositoryID      sql.NullString
+	Branch            string
+	Submodules        bool
+	TokenID           sql.NullString
+	Generation        int64
+	InstallationID    sql.NullString
+	AgentEnabled      bool
+	PolicyToolVersion string
+	UpdatePatterns    string
+	TagMatchingLogic  string
+	Now               time.Time
 }
 
 // With the generation begins what is told of its progress.
@@ -344,6 +373,10 @@ func (q *Queries) UpdatePolicySet(ctx context.Context, arg UpdatePolicySetParams
 		arg.TokenID,
 		arg.Generation,
 		arg.InstallationID,
+		arg.AgentEnabled,
+		arg.PolicyToolVersion,
+		arg.UpdatePatterns,
+		arg.TagMatchingLogic,
 		arg.Now,
 	)
 	return err

@@ -163,6 +163,8 @@ CREATE TABLE policy_set_tag_selectors (
     excluded      boolean     NOT NULL
 );
 CREATE INDEX policy_set_tag_selectors_policy_set ON policy_set_tag_selectors (policy_set_id);
+CREATE UNIQUE INDEX policy_set_tag_selectors_value ON policy_set_tag_selectors (policy_set_id, tag_key, excluded, tag_value) WHERE tag_value IS NOT NULL;
+CREATE UNIQUE INDEX policy_set_tag_selectors_key ON policy_set_tag_selectors (policy_set_id, tag_key, excluded) WHERE tag_value IS NULL;
 
 CREATE TABLE policy_set_parameters (
     sequence      integer     PRIMARY KEY AUTOINCREMENT,
@@ -190,6 +192,7 @@ ALTER TABLE policy_sets ADD COLUMN materialized_version_id text NOT NULL DEFAULT
 ALTER TABLE policy_sets ADD COLUMN materialize_lease bigint NOT NULL DEFAULT 0;
 ALTER TABLE policy_sets ADD COLUMN materialize_failures bigint NOT NULL DEFAULT 0;
 ALTER TABLE policy_sets ADD COLUMN materialize_due_at timestamp NOT NULL DEFAULT '1970-01-01 00:00:00+00:00';
+CREATE INDEX policy_sets_organization ON policy_sets (organization_id, sequence); -- the order of lists
 CREATE INDEX policy_sets_materialize ON policy_sets (materialize_due_at) WHERE materialized_revision < policies_revision;
 UPDATE policy_sets SET agent_enabled = TRUE WHERE kind = 'opa';
 
