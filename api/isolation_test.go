@@ -3,6 +3,8 @@ package api_test
 import (
 	"fmt"
 	"net/http"
+	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -13,164 +15,342 @@ import (
 	"github.com/polset/polset/api"
 )
 
-// Routes that name nothing of an organization's. Whoever adds one has to
-// think about what a stranger sees there.
-var withoutTenant = []string{
-	"GET /.well-known/terraform.json",
-	"GET /api/v2/ping",
-	"GET /v1/object/:token",
-	"HEAD /v1/object/:token",
-	"PUT /v1/object/:token",
-	"GET /api/v2/organizations",
-	"POST /api/v2/organizations",
-	"GET /api/v2/organization/audit-trail",
-	"GET /api/v2/github-app/installations",
-}
-
-// requestBodies are bodies that the owner may send; a route without one here
-// takes none.
-var requestBodies = map[string]string{
-	"POST /api/v2/organizations/:organization/oauth-clients": `{"data":{"type":"oauth-clients","attributes":{"service-provider":"github",
-		"http-url":"https://github.com","api-url":"https://api.github.com","oauth-token-string":"ghp_x"}}}`,
-	"POST /api/v2/organizations/:organization/policy-sets": `{"data":{"type":"policy-sets","attributes":{"name":"another"}}}`,
-	"PATCH /api/v2/policy-sets/:policy_set":                `{"data":{"type":"policy-sets","attributes":{"description":"changed"}}}`,
-
-	"POST /api/v2/policy-sets/:policy_set/actions/ingest": `{"data":{"attributes":{"commit":"` + commit + `"}}}`,
-
-	"POST /api/v2/github-app/installation/:installation/relationships/organizations":   `{"data":[{"type":"organizations","id":"evilcorp"}]}`,
-	"DELETE /api/v2/github-app/installation/:installation/relationships/organizations": `{"data":[{"type":"organizations","id":"acme"}]}`,
-}
-
-var routeIncludes = map[string]string{
-	"GET /api/v2/organizations/:organization/policy-sets": "?include=newest_version,current_version,policies,workspaces,projects,workspace_exclusions,project_exclusions",
-	"GET /api/v2/policy-sets/:policy_set":                 "?include=newest_version,current_version,policies,workspaces,projects,workspace_exclusions,project_exclusions",
-	"GET /api/v2/policy-set-versions/:version":            "?include=policy_set",
-}
-
+// TestIsolation asks every route of the table, as everybody who may not, for
+// what exists and for what does not, and wants no difference. Whoever adds a
+// route says beside its tests, where the test cannot know by itself:
+//
+//	// how an organization comes to have what the path parameter names
+//	var _ = thing("policy", func(e *estate) string { return e.create("/organizations/{organization}/policies", `{"data":…}`) })
+//
+//	// what the owner may send; the first of several must succeed
+//	var _ = probe("POST /organizations/:organization/policies", `{"data":{…,"id":"{policy_set}"…}}`)
+//
+// A {name} in a body stands for a thing of the estate; the test puts another
+// organization's in its place as well.
 func TestIsolation(t *testing.T) {
-	for _, route := range newServer(t).api.Routes() {
-		name := route.Method + " " + route.Pattern
+	w := newWorld(t)
+	w.app = theApp()
+	theirs := w.estate("evilcorp")
+	for name := range things {
+		theirs.thing(name)
+	}
+	known := map[string]bool{}
+	for n, route := range w.api.Routes() {
+		name := routeName(route)
+		known[name] = true
 		if route.Access == api.AccessToken && route.Permission == polset.PermissionRead && route.Method != http.MethodGet {
 			t.Errorf("%s needs no more than the permission to read", name)
 		}
-		if route.Tenant == "" {
-			if !slices.Contains(withoutTenant, name) {
-				t.Errorf("%s has no tenant parameter and is not known to need none", name)
+		if route.Access == api.AccessPublic {
+			if len(route.Params()) > 0 && !strings.Contains(route.Pattern, "/:token") {
+				t.Errorf("%s names something, and anybody may ask", name)
 			}
 			continue
 		}
-		t.Run("case 80 "+name, func(t *testing.T) { isolated(t, route, name) })
+		t.Run("case 80 "+name, func(t *testing.T) {
+			i := isolation{T: t, route: route, ours: w.estate(fmt.Sprintf("acme-%d", n)), theirs: theirs}
+			i.check()
+		})
+	}
+	for name := range probes {
+		if !known[name] {
+			t.Errorf("there is a probe for %s, and no such route", name)
+		}
 	}
 }
 
-// isolated asks for acme's things as somebody else and compares the answer
-// with that for things that do not exist.
-func isolated(t *testing.T, route api.Route, name string) {
-	s := newServer(t)
-	set := s.follow("acme", "production")
-	s.finish(set.ID, []byte("archive"))
-	s.app = theApp()
-	exists := map[string]string{
-		"organization": "acme", "policy_set": set.ID, "version": set.NewestVersionID, "oauth_client": s.connections[0].ID,
-		"installation": s.install("acme-on-github", 42, "acme").ID,
-	}[route.Tenant]
-	if exists == "" {
-		t.Fatalf("the test knows nothing of the tenant parameter %q", route.Tenant)
+// things says how an estate comes to have what a path parameter names.
+var things = map[string]func(*estate) string{}
+
+// thing adds to things; its value has no use.
+func thing(name string, provide func(*estate) string) bool {
+	things[name] = provide
+	return true
+}
+
+// probes are bodies that the owner may send. A route without one takes none.
+var probes = map[string][]string{}
+
+// probe adds to probes; its value has no use.
+func probe(name string, bodies ...string) bool {
+	probes[name] = bodies
+	return true
+}
+
+func routeName(route api.Route) string {
+	return route.Method + " " + strings.TrimPrefix(route.Pattern, "/api/v2")
+}
+
+// An estate is an organization with what it owns.
+type estate struct {
+	*world
+	name, organizationID string
+	token                string            // may do everything in the organization
+	reader               string            // may read it
+	made                 map[string]string // ids, by the names of things
+}
+
+// estate is an organization's; a new one's where there is none of this name.
+func (w *world) estate(name string) *estate {
+	w.t.Helper()
+	e := &estate{world: w, name: name, made: map[string]string{"organization": name}}
+	switch name {
+	case "acme":
+		e.organizationID = w.acmeID
+	case "evilcorp":
+		e.organizationID = w.evilID
+	default:
+		e.organizationID = w.organization(name)
 	}
-	ask := func(token, id, query, body string) answer {
-		path := s.url + strings.Replace(route.Pattern, ":"+route.Tenant, id, 1) + query
-		a := s.ask(token, route.Method, path, body)
-		a.header.Del("X-Request-Id")
-		a.header.Del("Date")
+	e.token, e.reader = w.token(e.organizationID, polset.Permissions()...), w.token(e.organizationID, polset.PermissionRead)
+	return e
+}
+
+// thing is the id of one of the estate's, which is made when it is first asked for.
+func (e *estate) thing(name string) string {
+	e.t.Helper()
+	if id, ok := e.made[name]; ok {
+		return id
+	}
+	provide, ok := things[name]
+	if !ok {
+		e.t.Fatalf("no test says how an organization comes to have what the parameter %s names; see TestIsolation", name)
+	}
+	id := provide(e)
+	if id == "" {
+		e.t.Fatalf("there is no %s", name)
+	}
+	e.made[name] = id
+	return id
+}
+
+var placeholder = regexp.MustCompile(`\{([a-z_]+)\}`)
+
+// fill puts ids into the places of a text.
+func fill(text string, id func(name string) string) string {
+	return placeholder.ReplaceAllStringFunc(text, func(place string) string { return id(strings.Trim(place, "{}")) })
+}
+
+// create makes a resource as the owner, and returns its id.
+func (e *estate) create(path, body string) string {
+	e.t.Helper()
+	a := e.ask(e.token, http.MethodPost, fill(path, e.thing), fill(body, e.thing))
+	if a.status != http.StatusCreated {
+		e.t.Fatalf("POST %s in %s: %d %s", path, e.name, a.status, a.body)
+	}
+	return dataID(e.t, a)
+}
+
+// missing is an id of the form that a thing's has, and of nothing.
+func missing(e *estate, name string) string {
+	if prefix, _, ok := strings.Cut(e.thing(name), "-"); ok && name != "organization" {
+		return prefix + "-0000000000009999"
+	}
+	return "no-such-" + name
+}
+
+// An isolation is the check of one route.
+type isolation struct {
+	*testing.T
+	route        api.Route
+	ours, theirs *estate
+}
+
+func (i *isolation) check() {
+	params, bodies := i.route.Params(), probes[routeName(i.route)]
+	for _, name := range params {
+		i.ours.thing(name)
+	}
+	for _, body := range bodies {
+		fill(body, i.ours.thing)
+	}
+	before := i.ours.everything(i.T)
+	i.strangers(params, bodies)
+	i.mixtures(params, bodies)
+	if diff := cmp.Diff(before, i.ours.everything(i.T)); diff != "" {
+		i.Errorf("a stranger changed something: %s", diff)
+	}
+	i.references(bodies)
+	i.owner(bodies)
+}
+
+// strangers ask for all that is ours: another organization's token, and
+// tokens of our own that lack what the route needs.
+func (i *isolation) strangers(params, bodies []string) {
+	tokens := map[string]string{}
+	switch {
+	case i.route.Access == api.AccessSiteAdmin:
+		tokens["our own"], tokens["their"] = i.ours.token, i.theirs.token
+	case i.route.Permission != polset.PermissionRead:
+		tokens["our reader's"] = i.ours.reader
+	}
+	if len(params) > 0 {
+		tokens["their"] = i.theirs.token
+	}
+	for whose, token := range tokens {
+		for _, query := range i.queries() {
+			for _, body := range i.bodies(bodies, i.ours.thing) {
+				foreign := i.ask(token, i.ours.thing, query, body)
+				absent := i.ask(token, func(name string) string { return missing(i.ours, name) }, query, body)
+				if len(params) == 0 {
+					absent = i.normal(i.ours.ask(token, i.route.Method, "/no-such-thing", body))
+				}
+				i.same(whose+" token", query, body, foreign, absent)
+			}
+		}
+	}
+}
+
+// mixtures are paths that lead through one organization's thing to another's.
+// Not even the site admin finds anything there.
+func (i *isolation) mixtures(params, bodies []string) {
+	if len(params) < 2 {
+		return
+	}
+	for n := range 1 << len(params) {
+		if n == 0 || n == 1<<len(params)-1 {
+			continue
+		}
+		mixed := func(strange func(name string) string) func(string) string {
+			return func(name string) string {
+				if n>>slices.Index(params, name)&1 == 1 {
+					return strange(name)
+				}
+				return i.theirs.thing(name)
+			}
+		}
+		for whose, token := range map[string]string{"their": i.theirs.token, "our": i.ours.token, "the site admin's": admin} {
+			for _, body := range i.bodies(bodies, i.theirs.thing) {
+				foreign := i.ask(token, mixed(i.ours.thing), "", body)
+				absent := i.ask(token, mixed(func(name string) string { return missing(i.ours, name) }), "", body)
+				i.same(whose+" token, mixed path", "", body, foreign, absent)
+			}
+		}
+	}
+}
+
+// references put another organization's ids into the bodies that our owner
+// sends to our own things, and the site admin, who may lend nothing either.
+func (i *isolation) references(bodies []string) {
+	if i.route.Access == api.AccessSiteAdmin {
+		return // to relate what is theirs to what is ours may be its purpose
+	}
+	for _, body := range bodies {
+		for _, place := range placeholder.FindAllStringSubmatch(body, -1) {
+			for _, token := range []string{i.ours.token, admin} {
+				i.reference(token, body, place[1])
+			}
+		}
+	}
+}
+
+func (i *isolation) reference(token, body, name string) {
+	with := func(id string) answer {
+		a := i.ask(token, i.ours.thing, "", fill(body, func(other string) string {
+			if other == name {
+				return id
+			}
+			return i.ours.thing(other)
+		}))
+		a.body = strings.ReplaceAll(a.body, id, "the id")
+		a.header.Del("Content-Length") // of the id
 		return a
 	}
-	same := func(token, body string) {
-		t.Helper()
-		for _, query := range []string{"", routeIncludes[name]} {
-			foreign, missing := ask(token, exists, query, body), ask(token, "polset-0000000000009999", query, body)
-			if foreign.status != http.StatusNotFound || missing.status != foreign.status || missing.body != foreign.body || !cmp.Equal(missing.header, foreign.header) {
-				t.Errorf("%s foreign: %d %s %v\nmissing: %d %s %v", query, foreign.status, foreign.body, foreign.header, missing.status, missing.body, missing.header)
-			}
-		}
+	before := i.ours.everything(i.T)
+	foreign, absent := with(i.theirs.thing(name)), with(missing(i.ours, name))
+	if foreign.status != absent.status || foreign.body != absent.body || !cmp.Equal(foreign.header, absent.header) {
+		i.Errorf("the foreign %s in %s: %d %s %v\na missing one: %d %s %v", name, body,
+			foreign.status, foreign.body, foreign.header, absent.status, absent.body, absent.header)
 	}
-	rows := func() string {
-		return fmt.Sprint(len(s.connections), len(s.sets), len(s.ingestions), len(s.links), s.rotations, s.installations, s.sets[0].Description)
+	// To take away what was not there is no mistake.
+	if foreign.status < 400 && i.route.Method != http.MethodDelete {
+		i.Errorf("the foreign %s in %s was taken: %d %s", name, body, foreign.status, foreign.body)
 	}
-	before := rows()
-	bodies := []string{requestBodies[name], "{", `{"data":{"type":"wrong","id":"x"}}`}
-	for _, body := range bodies {
-		same(evil, body)
-		// A token that lacks the permission is a stranger as well.
-		if route.Access == api.AccessSiteAdmin {
-			same(acme, body)
-		} else if route.Permission != polset.PermissionRead {
-			same(guest, body)
-		}
-	}
-	if after := rows(); after != before {
-		t.Errorf("a stranger changed something: %s\n%s", before, after)
-	}
-	owner := acme
-	if route.Access == api.AccessSiteAdmin {
-		owner = admin
-	}
-	if a := ask(owner, exists, routeIncludes[name], requestBodies[name]); a.status >= 400 {
-		t.Errorf("not even the owner may: %d %s", a.status, a.body)
+	if diff := cmp.Diff(before, i.ours.everything(i.T)); diff != "" && foreign.status >= 400 {
+		i.Errorf("the foreign %s changed something: %s", name, diff)
 	}
 }
 
-func TestIsolationOfReferences(t *testing.T) {
-	s := newServer(t)
-	theirs := s.connect("evilcorp").TokenID
-	set := s.follow("acme", "production")
-	gone := s.install("gone", 43, "acme")
-	for i := range s.installations {
-		s.installations[i].DeletedAt = epoch
+// owner may, with each include, and sees nothing of theirs.
+func (i *isolation) owner(bodies []string) {
+	body := ""
+	if len(bodies) > 0 {
+		body = bodies[0]
 	}
-	ask := func(token, method, path, attribute, id string) answer {
-		return s.ask(token, method, path, `{"data":{"type":"policy-sets","attributes":{"name":"new","vcs-repo":{"identifier":"acme/policies","`+attribute+`":"`+id+`"}}}}`)
+	queries := i.queries()
+	if i.route.Method != http.MethodGet {
+		queries = queries[len(queries)-1:]
 	}
-	for _, c := range []struct{ name, attribute, foreign, missing string }{
-		{"another organization's oauth token", "oauth-token-id", theirs, "ot-0000000000009999"},
-		{"another organization's installation", "github-app-installation-id", s.install("evil", 44, "evilcorp").ID, "ghain-0000000000009999"},
-		{"an installation of no organization", "github-app-installation-id", s.install("nobody", 45).ID, "ghain-0000000000009999"},
-		{"an installation that was deleted", "github-app-installation-id", gone.ID, "ghain-0000000000009999"},
-		{"an oauth token as an installation", "github-app-installation-id", set.VCS.TokenID, "ghain-0000000000009999"},
-		{"an installation as an oauth token", "oauth-token-id", s.install("acme", 46, "acme").ID, "ot-0000000000009999"},
-	} {
-		for _, token := range []string{acme, admin} { // not even the site admin may lend it
-			for _, path := range []string{"POST /organizations/acme/policy-sets", "PATCH /policy-sets/" + set.ID} {
-				t.Run("case 80 "+c.name+", "+path, func(t *testing.T) {
-					method, path, _ := strings.Cut(path, " ")
-					foreign, missing := ask(token, method, path, c.attribute, c.foreign), ask(token, method, path, c.attribute, c.missing)
-					refused(t, foreign, http.StatusUnprocessableEntity, "/data/attributes/vcs-repo/"+c.attribute)
-					if foreign.body != missing.body {
-						t.Errorf("foreign: %s\nmissing: %s", foreign.body, missing.body)
-					}
-				})
+	for _, query := range queries {
+		a := i.ask(i.owns(), i.ours.thing, query, fill(body, i.ours.thing))
+		if a.status >= 400 {
+			i.Errorf("not even the owner may %s: %d %s", query, a.status, a.body)
+		}
+		if i.route.Access == api.AccessSiteAdmin {
+			continue
+		}
+		for name, id := range i.theirs.made {
+			if strings.Contains(a.body, id) {
+				i.Errorf("our answer %s names their %s %s: %s", query, name, id, a.body)
 			}
 		}
 	}
-	t.Run("case 80 the list of installations holds one's own", func(t *testing.T) {
-		for _, query := range []string{"", "?filter%5Bname%5D=evil", "?filter%5Binstallation_id%5D=44"} {
-			if a := s.ask(acme, "GET", "/github-app/installations"+query, ""); a.status != http.StatusOK || strings.Contains(a.body, "evil/") || strings.Contains(a.body, `"name":"nobody"`) || strings.Contains(a.body, "evilcorp") {
-				t.Errorf("%s: %d %s", query, a.status, a.body)
-			}
-		}
-		if a := s.ask(evil, "GET", "/github-app/installations", ""); !strings.Contains(a.body, `"total-count":1`) {
-			t.Error(a.body)
-		}
-	})
-	t.Run("case 80 the list of organizations holds one's own", func(t *testing.T) {
-		if a := s.ask(acme, "GET", "/organizations", ""); strings.Contains(a.body, "evilcorp") || !strings.Contains(a.body, `"total-count":1`) {
-			t.Error(a.body)
-		}
-	})
-	t.Run("case 80 only the site admin makes organizations", func(t *testing.T) {
-		body := `{"data":{"type":"organizations","attributes":{"name":"mine"}}}`
-		problemsOf(t, s.ask(acme, "POST", "/organizations", body), http.StatusNotFound)
-		if a := s.ask(admin, "POST", "/organizations", body); a.status != http.StatusCreated {
-			t.Error(a.body)
-		}
-	})
+}
+
+// owns is the token that may use the route.
+func (i *isolation) owns() string {
+	if i.route.Access == api.AccessSiteAdmin {
+		return admin
+	}
+	return i.ours.token
+}
+
+// queries are no include, each include, and all includes.
+func (i *isolation) queries() []string {
+	queries, all := []string{""}, i.route.Include()
+	for _, value := range all {
+		queries = append(queries, "?include="+value)
+	}
+	if len(all) > 0 {
+		queries = append(queries, "?include="+url.QueryEscape(strings.Join(all, ",")))
+	}
+	return queries
+}
+
+// bodies are those that the owner may send, and some that nobody may.
+func (i *isolation) bodies(good []string, id func(string) string) []string {
+	bodies := []string{"", "{", `{"data":{"type":"wrong","id":"x"}}`, `{"data":[]}`}
+	for _, body := range good {
+		bodies = append(bodies, fill(body, id))
+	}
+	return bodies
+}
+
+func (i *isolation) ask(token string, id func(string) string, query, body string) answer {
+	i.Helper()
+	path := i.route.Pattern
+	for _, name := range i.route.Params() {
+		path = strings.Replace(path, ":"+name, id(name), 1)
+	}
+	header := http.Header{}
+	if i.route.Method == http.MethodPut {
+		header.Set("Content-Type", "application/octet-stream")
+	}
+	return i.normal(i.ours.askWith(token, i.route.Method, i.ours.url+path+query, body, header))
+}
+
+// normal leaves out of an answer what is another in each.
+func (i *isolation) normal(a answer) answer {
+	a.header.Del("X-Request-Id")
+	a.header.Del("Date")
+	return a
+}
+
+// same wants two answers to be the same "not found".
+func (i *isolation) same(what, query, body string, foreign, absent answer) {
+	i.Helper()
+	if foreign.status != http.StatusNotFound || absent.status != foreign.status || foreign.body != absent.body || !cmp.Equal(foreign.header, absent.header) {
+		i.Errorf("%s %s %s\nforeign: %d %s %v\nmissing: %d %s %v", what, query, body,
+			foreign.status, foreign.body, foreign.header, absent.status, absent.body, absent.header)
+	}
 }

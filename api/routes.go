@@ -39,12 +39,9 @@ type Route struct {
 	Access  Access
 	// Permission is what the token must hold where Access is AccessToken.
 	Permission polset.Permission
-	// Tenant is the path parameter that names something of an organization's,
-	// such as organization or policy_set. A route without one shows only what
-	// the principal itself says it may see.
-	Tenant string
 
-	handle func(*request) error
+	handle    func(*request) error
+	operation operation
 }
 
 const prefix = "/api/v2"
@@ -66,42 +63,42 @@ func (a *API) table() []Route {
 		installation  = prefix + "/github-app/installation/:installation"
 	)
 	return []Route{
-		{http.MethodGet, "/.well-known/terraform.json", AccessPublic, "", "", a.discover},
-		{http.MethodGet, prefix + "/ping", AccessPublic, "", "", a.ping},
-		{http.MethodGet, objectPattern, AccessPublic, "", "", a.downloadObject},
-		{http.MethodHead, objectPattern, AccessPublic, "", "", a.downloadObject},
-		{http.MethodPut, objectPattern, AccessPublic, "", "", a.uploadObject},
+		{http.MethodGet, "/.well-known/terraform.json", AccessPublic, "", a.discover, answersJSON(discovery{}, "Service discovery for Terraform")},
+		{http.MethodGet, prefix + "/ping", AccessPublic, "", a.ping, answers204("Tell that polset is here")},
+		{http.MethodGet, objectPattern, AccessPublic, "", a.downloadObject, sendsBytes("Download an object by its link")},
+		{http.MethodHead, objectPattern, AccessPublic, "", a.downloadObject, sendsBytes("Download an object by its link")},
+		{http.MethodPut, objectPattern, AccessPublic, "", a.uploadObject, takesBytes("Upload an object by its link")},
 
-		{http.MethodGet, prefix + "/organizations", AccessToken, read, "", a.listOrganizations},
-		{http.MethodPost, prefix + "/organizations", AccessSiteAdmin, "", "", a.createOrganization},
-		{http.MethodGet, org, AccessToken, read, "organization", a.showOrganization},
-		{http.MethodDelete, org, AccessSiteAdmin, "", "organization", a.deleteOrganization},
+		{http.MethodGet, prefix + "/organizations", AccessToken, read, a.listOrganizations, lists("organizations", organizationAttributes{}, "List organizations")},
+		{http.MethodPost, prefix + "/organizations", AccessSiteAdmin, "", a.createOrganization, creates("organizations", organizationDraft{}, organizationAttributes{}, "Create an organization")},
+		{http.MethodGet, org, AccessToken, read, a.showOrganization, shows("organizations", organizationAttributes{}, "Show an organization")},
+		{http.MethodDelete, org, AccessSiteAdmin, "", a.deleteOrganization, answers204("Delete an organization with all that it owns")},
 
-		{http.MethodPost, org + "/oauth-clients", AccessToken, manage, "organization", a.createOAuthClient},
-		{http.MethodGet, client, AccessToken, read, "oauth_client", a.showOAuthClient},
-		{http.MethodDelete, client, AccessToken, manage, "oauth_client", a.deleteOAuthClient},
+		{http.MethodPost, org + "/oauth-clients", AccessToken, manage, a.createOAuthClient, creates("oauth-clients", oauthClientDraft{}, oauthClientAttributes{}, "Create an OAuth client")},
+		{http.MethodGet, client, AccessToken, read, a.showOAuthClient, shows("oauth-clients", oauthClientAttributes{}, "Show an OAuth client")},
+		{http.MethodDelete, client, AccessToken, manage, a.deleteOAuthClient, answers204("Delete an OAuth client")},
 
-		{http.MethodGet, installations, AccessToken, read, "", a.listInstallations},
-		{http.MethodGet, installation, AccessToken, read, "installation", a.showInstallation},
-		{http.MethodPost, installation + "/relationships/organizations", AccessSiteAdmin, "", "installation", a.bindOrganizations},
-		{http.MethodDelete, installation + "/relationships/organizations", AccessSiteAdmin, "", "installation", a.unbindOrganizations},
-		{http.MethodPost, org + "/github-app/setup-links", AccessToken, manage, "organization", a.createSetupLink},
+		{http.MethodGet, installations, AccessToken, read, a.listInstallations, lists("github-app-installations", installationAttributes{}, "List installations of the GitHub App").with("filter[name]", "filter[installation_id]")},
+		{http.MethodGet, installation, AccessToken, read, a.showInstallation, shows("github-app-installations", installationAttributes{}, "Show an installation of the GitHub App")},
+		{http.MethodPost, installation + "/relationships/organizations", AccessSiteAdmin, "", a.bindOrganizations, relates("organizations", "Let organizations use an installation")},
+		{http.MethodDelete, installation + "/relationships/organizations", AccessSiteAdmin, "", a.unbindOrganizations, relates("organizations", "Take an installation from organizations")},
+		{http.MethodPost, org + "/github-app/setup-links", AccessToken, manage, a.createSetupLink, shows("github-app-setup-links", setupLinkAttributes{}, "Make a link that installs the GitHub App").answering(http.StatusCreated)},
 
-		{http.MethodGet, org + "/policy-sets", AccessToken, read, "organization", a.listPolicySets},
-		{http.MethodPost, org + "/policy-sets", AccessToken, manage, "organization", a.createPolicySet},
-		{http.MethodGet, set, AccessToken, read, "policy_set", a.showPolicySet},
-		{http.MethodPatch, set, AccessToken, manage, "policy_set", a.updatePolicySet},
-		{http.MethodDelete, set, AccessToken, manage, "policy_set", a.deletePolicySet},
+		{http.MethodGet, org + "/policy-sets", AccessToken, read, a.listPolicySets, lists("policy-sets", policySetAttributes{}, "List policy sets").with("search[name]", "filter[kind]").including(policySetIncludes...)},
+		{http.MethodPost, org + "/policy-sets", AccessToken, manage, a.createPolicySet, creates("policy-sets", policySetDraft{}, policySetAttributes{}, "Create a policy set")},
+		{http.MethodGet, set, AccessToken, read, a.showPolicySet, shows("policy-sets", policySetAttributes{}, "Show a policy set").including(policySetIncludes...)},
+		{http.MethodPatch, set, AccessToken, manage, a.updatePolicySet, changes("policy-sets", policySetDraft{}, policySetAttributes{}, "Change a policy set")},
+		{http.MethodDelete, set, AccessToken, manage, a.deletePolicySet, answers204("Delete a policy set")},
 
-		{http.MethodPost, set + "/actions/ingest", AccessToken, manage, "policy_set", a.ingest},
-		{http.MethodPost, set + "/actions/rotate-webhook-secret", AccessToken, manage, "policy_set", a.rotateWebhookSecret},
+		{http.MethodPost, set + "/actions/ingest", AccessToken, manage, a.ingest, shows("policy-set-ingestions", ingestionAttributes{}, "Carry a commit into a policy set once more").answering(http.StatusAccepted).taking("policy-set-ingestions", ingestDraft{}).optionally()},
+		{http.MethodPost, set + "/actions/rotate-webhook-secret", AccessToken, manage, a.rotateWebhookSecret, shows("policy-sets", policySetAttributes{}, "Give the repository's webhook a new secret")},
 
-		{http.MethodGet, set + "/versions", AccessToken, read, "policy_set", a.listVersions},
-		{http.MethodGet, set + "/ingestions", AccessToken, read, "policy_set", a.listIngestions},
-		{http.MethodGet, version, AccessToken, read, "version", a.showVersion},
-		{http.MethodGet, version + "/download", AccessToken, read, "version", a.downloadVersion},
+		{http.MethodGet, set + "/versions", AccessToken, read, a.listVersions, lists("policy-set-versions", versionAttributes{}, "List versions, the newest first").with("filter[status]", "filter[commit-sha]")},
+		{http.MethodGet, set + "/ingestions", AccessToken, read, a.listIngestions, lists("policy-set-ingestions", ingestionAttributes{}, "List what became of commits, the newest first").with("filter[status]", "filter[commit-sha]")},
+		{http.MethodGet, version, AccessToken, read, a.showVersion, shows("policy-set-versions", versionAttributes{}, "Show a version").including("policy_set")},
+		{http.MethodGet, version + "/download", AccessToken, read, a.downloadVersion, redirects("Download the archive of a version")},
 
-		{http.MethodGet, prefix + "/organization/audit-trail", AccessToken, read, "", a.listAuditTrail},
+		{http.MethodGet, prefix + "/organization/audit-trail", AccessToken, read, a.listAuditTrail, answersJSON(auditTrail{}, "List audit events, the newest first").with("page[number]", "page[size]", "since", "organization")},
 	}
 }
 
@@ -195,8 +192,12 @@ func (a *API) handle(route Route, r *request) (err error) {
 		}
 	}
 	// Nothing has an id that is not of this form; databases need not see it.
-	if route.Tenant != "" && !plausibleID.MatchString(r.Param(route.Tenant)) {
-		return polset.ErrNotFound
+	if route.Access != AccessPublic {
+		for _, id := range r.ParamValues() {
+			if !plausibleID.MatchString(id) {
+				return polset.ErrNotFound
+			}
+		}
 	}
 	return route.handle(r)
 }

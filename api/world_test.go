@@ -25,6 +25,7 @@ type world struct {
 	*server
 	store  *store.Store
 	bucket object.Bucket
+	dir    string // of the rows and the objects
 
 	acme, guest, evil string // the secrets of tokens; see the constants of these names
 	acmeID, evilID    string // the organizations'
@@ -33,12 +34,12 @@ type world struct {
 func newWorld(t *testing.T, adjust ...func(*api.Config)) *world {
 	t.Helper()
 	w := &world{server: &server{fakeStore: newFakeStore(), t: t}}
-	dir := t.TempDir()
+	w.dir = t.TempDir()
 	key, err := store.ParseKey(store.NewKey())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.store, err = store.Open(t.Context(), store.Config{URL: filepath.Join(dir, "polset.db"), Key: key}); err != nil {
+	if w.store, err = store.Open(t.Context(), store.Config{URL: filepath.Join(w.dir, "polset.db"), Key: key}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -46,7 +47,7 @@ func newWorld(t *testing.T, adjust ...func(*api.Config)) *world {
 			t.Error(err)
 		}
 	})
-	if w.bucket, err = object.Open(t.Context(), "file://"+filepath.Join(dir, "objects"), object.Config{}); err != nil {
+	if w.bucket, err = object.Open(t.Context(), "file://"+filepath.Join(w.dir, "objects"), object.Config{}); err != nil {
 		t.Fatal(err)
 	}
 	core, logs := observer.New(zapcore.DebugLevel)

@@ -1,0 +1,145 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+)
+
+// An operation says of a route what polset's description of itself tells
+// clients. It names the very structs that the handler decodes and marshals, so
+// that the description cannot say anything else; see openapi.go.
+type operation struct {
+	summary string
+	status  int // of success
+	takes   content
+	answers content
+	include []string // the values of the parameter include
+	query   []string // the other parameters of the query
+}
+
+// A form is what a body looks like.
+type form int
+
+// The forms.
+const (
+	formNone    form = iota // no body
+	formOne                 // a JSON:API document of one resource
+	formMany                // a JSON:API document of a list of resources
+	formPage                // the same with links and pagination
+	formLinkage             // a JSON:API document of resource identifiers
+	formJSON                // JSON that is not JSON:API
+	formBytes               // whatever the resource holds
+)
+
+// content is a body.
+type content struct {
+	form     form
+	kind     string // the type of the resources
+	shape    any    // the zero value of their attributes; of formJSON the whole
+	optional bool   // a request may come without it
+}
+
+// shows is for a route that answers with one resource.
+func shows(kind string, attributes any, summary string) operation {
+	return operation{summary: summary, status: http.StatusOK, answers: content{form: formOne, kind: kind, shape: attributes}}
+}
+
+// lists is for a route that answers with a page of a list.
+func lists(kind string, attributes any, summary string) operation {
+	return operation{
+		summary: summary, status: http.StatusOK, answers: content{form: formPage, kind: kind, shape: attributes},
+		query: []string{"page[number]", "page[size]"},
+	}
+}
+
+// creates is for a route that makes a resource of what a draft says.
+func creates(kind string, draft, attributes any, summary string) operation {
+	return operation{
+		summary: summary, status: http.StatusCreated,
+		takes: content{form: formOne, kind: kind, shape: draft}, answers: content{form: formOne, kind: kind, shape: attributes},
+	}
+}
+
+// changes is for a route that changes a resource as a draft says.
+func changes(kind string, draft, attributes any, summary string) operation {
+	op := creates(kind, draft, attributes, summary)
+	op.status = http.StatusOK
+	return op
+}
+
+// relates is for a route that takes resource identifiers and answers nothing.
+func relates(kind, summary string) operation {
+	return operation{summary: summary, status: http.StatusNoContent, takes: content{form: formLinkage, kind: kind}}
+}
+
+// answers204 is for a route that takes nothing and answers nothing.
+func answers204(summary string) operation {
+	return operation{summary: summary, status: http.StatusNoContent}
+}
+
+// answersJSON is for a route outside of JSON:API.
+func answersJSON(shape any, summary string) operation {
+	return operation{summary: summary, status: http.StatusOK, answers: content{form: formJSON, shape: shape}}
+}
+
+// sendsBytes is for a route that answers with bytes.
+func sendsBytes(summary string) operation {
+	return operation{summary: summary, status: http.StatusOK, answers: content{form: formBytes}}
+}
+
+// takesBytes is for a route that takes bytes and answers nothing.
+func takesBytes(summary string) operation {
+	return operation{summary: summary, status: http.StatusNoContent, takes: content{form: formBytes}}
+}
+
+// redirects is for a route that sends the client on to a link.
+func redirects(summary string) operation {
+	return operation{summary: summary, status: http.StatusFound}
+}
+
+// answering changes the status of success.
+func (o operation) answering(status int) operation {
+	o.status = status
+	return o
+}
+
+// taking gives the operation a document of one resource to read.
+func (o operation) taking(kind string, draft any) operation {
+	o.takes = content{form: formOne, kind: kind, shape: draft}
+	return o
+}
+
+// optionally says that a request may come without a body.
+func (o operation) optionally() operation {
+	o.takes.optional = true
+	return o
+}
+
+// including names the values of the parameter include.
+func (o operation) including(values ...string) operation {
+	o.include = values
+	return o
+}
+
+// with names parameters of the query.
+func (o operation) with(parameters ...string) operation {
+	o.query = append(o.query[:len(o.query):len(o.query)], parameters...)
+	return o
+}
+
+// Include returns the values that the route's parameter include takes.
+func (r Route) Include() []string { return append([]string(nil), r.operation.include...) }
+
+// Described says whether the route says what it does.
+func (r Route) Described() bool { return r.operation.summary != "" && r.operation.status != 0 }
+
+// Params returns the names of the parameters in the route's path.
+func (r Route) Params() []string {
+	var names []string
+	for _, part := range strings.Split(r.Pattern, "/") {
+		if name, ok := strings.CutPrefix(part, ":"); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
