@@ -72,6 +72,7 @@ type ConnectionDraft struct {
 
 // A PolicySetFilter narrows a list of policy sets. Zero values do not narrow.
 type PolicySetFilter struct {
+	IDs    []string
 	Search string // a part of the name, case-insensitive
 	Kind   Kind
 	// Versioned tells sets of versions, from a repository or uploaded, from

@@ -186,10 +186,13 @@ type Repositories interface {
 	Reachable(ctx context.Context, remote polset.Remote, commit, branch string) (bool, error)
 }
 
-// Objects holds the archives.
+// Objects holds the archives, and the code of policies, by their sha256.
 type Objects interface {
 	// Open returns the object's bytes and their number.
 	Open(ctx context.Context, key string) (io.ReadCloser, int64, error)
+	// Put stores the size bytes of r, read from its start, under key. It
+	// returns nil only once they are durable.
+	Put(ctx context.Context, key string, size int64, r io.ReadSeeker) error
 }
 
 // A RateLimiter may refuse a principal who asks too often.
@@ -207,6 +210,7 @@ type Config struct {
 	Apps          Apps
 	SetupLinks    SetupLinks
 	PolicySets    PolicySets
+	Policies      Policies
 	Actions       Actions
 	Versions      Versions
 	Tokens        Tokens
@@ -265,6 +269,7 @@ func New(cfg Config) (*API, error) {
 		{"Apps", cfg.Apps == nil},
 		{"SetupLinks", cfg.SetupLinks == nil},
 		{"PolicySets", cfg.PolicySets == nil},
+		{"Policies", cfg.Policies == nil},
 		{"Actions", cfg.Actions == nil},
 		{"Versions", cfg.Versions == nil},
 		{"Tokens", cfg.Tokens == nil},

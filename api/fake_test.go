@@ -240,6 +240,14 @@ func (f *fakeStore) Reachable(ctx context.Context, remote polset.Remote, commit,
 	return f.reachable(ctx, remote, commit, branch)
 }
 
+func (f *fakeStore) Put(_ context.Context, key string, _ int64, r io.ReadSeeker) error {
+	b, err := io.ReadAll(r)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.objects[key] = b
+	return err
+}
+
 func (f *fakeStore) Open(_ context.Context, key string) (io.ReadCloser, int64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -62,7 +63,7 @@ func (a *API) table() []Route {
 		installations = prefix + "/github-app/installations"
 		installation  = prefix + "/github-app/installation/:installation"
 	)
-	return []Route{
+	return slices.Concat(a.policyRoutes(), []Route{
 		{http.MethodGet, "/.well-known/terraform.json", AccessPublic, "", a.discover, answersJSON(discovery{}, "Service discovery for Terraform")},
 		{http.MethodGet, prefix + "/ping", AccessPublic, "", a.ping, answers204("Tell that polset is here")},
 		{http.MethodGet, objectPattern, AccessPublic, "", a.downloadObject, sendsBytes("Download an object by its link")},
@@ -99,7 +100,7 @@ func (a *API) table() []Route {
 		{http.MethodGet, version + "/download", AccessToken, read, a.downloadVersion, redirects("Download the archive of a version")},
 
 		{http.MethodGet, prefix + "/organization/audit-trail", AccessToken, read, a.listAuditTrail, answersJSON(auditTrail{}, "List audit events, the newest first").with("page[number]", "page[size]", "since", "organization")},
-	}
+	})
 }
 
 // Routes returns the route table, for tests that must reach every route.

@@ -40,6 +40,14 @@ type server struct {
 	clock atomic.Int64 // nanoseconds since epoch
 }
 
+// noPolicies is for servers that are not asked for policies: those are on the
+// world.
+type noPolicies struct {
+	api.PolicyReader
+	api.PolicyWriter
+	api.PolicyUploader
+}
+
 func newServer(t *testing.T, adjust ...func(*api.Config)) *server {
 	t.Helper()
 	s := &server{fakeStore: newFakeStore(), t: t}
@@ -52,6 +60,7 @@ func newServer(t *testing.T, adjust ...func(*api.Config)) *server {
 	cfg := api.Config{
 		Organizations: s, Connections: s, PolicySets: s, Versions: s, Tokens: s, Audit: s, Heads: s, Objects: s,
 		Installations: s, Apps: s, SetupLinks: s, Actions: s, Repositories: s,
+		Policies:  noPolicies{},
 		PublicURL: web.URL, BootstrapToken: polset.NewSecret(admin), LinkKey: []byte(strings.Repeat("k", 32)),
 		Logger: zap.New(core), Now: func() time.Time { return epoch.Add(time.Duration(s.clock.Load())) },
 	}

@@ -58,6 +58,7 @@ const (
 	organizationRow lockable = "organizations WHERE id"
 	installationRow lockable = "installations WHERE id"
 	repositoryRow   lockable = "repositories WHERE id"
+	policyRow       lockable = "policies WHERE id"
 	policySetRow    lockable = "policy_sets WHERE id"
 	hookRow         lockable = "hooks WHERE id"
 	chainRow        lockable = "audit_chains WHERE chain"

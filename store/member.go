@@ -97,4 +97,3 @@ func list(values []string) (in string, args []any) {
 	}
 	return strings.Join(places, ", "), args
 }
-

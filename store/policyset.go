@@ -74,6 +74,7 @@ func (s *Store) PolicySets(ctx context.Context, by polset.Principal, organizatio
 	}
 	var q filter
 	q.add("policy_sets.organization_id = ?", o.ID)
+	q.in("policy_sets.id", f.IDs)
 	if f.Kind != "" {
 		q.add("policy_sets.kind = ?", string(f.Kind))
 	}

@@ -7,13 +7,15 @@
 // database's, in UTC and microseconds: a node's own clock decides nothing.
 //
 // Locks are taken in one order: organization, installation, repositories (by
-// id), policy set, hook, dry runs and reports (by sequence), audit chains (by
-// name). The lock on a repository covers what follows it; that on an
-// installation keeps policy sets from beginning to use it, as that on an
-// organization does for its connections. Deleting an organization or a
-// connection, and the sweep, touch many rows in the database's own order: where
-// they meet others in a deadlock, the database detects it and the loser's
-// transaction is tried again.
+// id), policies (by id), policy sets (by id), hook, dry runs and reports (by
+// sequence), audit chains (by name). The lock on a repository covers what
+// follows it; that on an installation keeps policy sets from beginning to use
+// it, as that on an organization does for its connections; that on a policy
+// keeps policy sets from taking it while it changes, so that every set that
+// holds it is told of the change. Deleting an organization or a connection, a
+// change of a policy that many sets hold, and the sweep touch many rows in the
+// database's own order: where they meet others in a deadlock, the database
+// detects it and the loser's transaction is tried again.
 package store
 
 import (

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ func TestTenancy(t *testing.T) {
 		p := b.settled("net", "main", "c0")
 		token, _, err := b.CreateToken(b.ctx(), admin, polset.Token{Organization: b.org.Name})
 		b.must(err)
+		rule := b.policy("rule", polset.KindSentinel)
 		theirs := b.organization("rivals")
 		foreign := b.connection("rivals")
 		installed := b.installed(51, "acme", b.org.Name)
@@ -99,7 +101,35 @@ func TestTenancy(t *testing.T) {
 				return err
 			},
 			"DeletePolicySet": func(ctx context.Context) error { return b.DeletePolicySet(ctx, rival, p.ID) },
-			"Version":         func(ctx context.Context) error { return second(b.Version(ctx, rival, p.CurrentVersionID)) },
+			"CreatePolicy": func(ctx context.Context) error {
+				d := polset.PolicyDraft{Organization: b.org.Name, Name: name, Kind: polset.KindOPA, Query: "data.a", EnforcementLevel: "advisory"}
+				b.want(second(b.CreatePolicy(ctx, rival, d)), polset.ErrNotFound)
+				// Its own organization, but our policy set.
+				d.Organization, d.PolicySetIDs = theirs.Name, []string{p.ID}
+				b.want(second(b.CreatePolicy(ctx, admin, d)), polset.ErrNotFound)
+				return second(b.CreatePolicy(ctx, rival, d))
+			},
+			"Policy": func(ctx context.Context) error { return second(b.Policy(ctx, rival, rule.ID)) },
+			"Policies": func(ctx context.Context) error {
+				_, _, err := b.Policies(ctx, rival, b.org.Name, polset.PolicyFilter{}, page)
+				return err
+			},
+			"PoliciesByID": func(ctx context.Context) error {
+				got, err := b.PoliciesByID(ctx, rival, []string{rule.ID})
+				b.must(err)
+				if len(got) != 0 {
+					b.Fatalf("PoliciesByID showed %v", got)
+				}
+				return polset.ErrNotFound
+			},
+			"UpdatePolicy": func(ctx context.Context) error {
+				return second(b.UpdatePolicy(ctx, rival, rule.ID, polset.PolicyUpdate{Description: &name}))
+			},
+			"UploadPolicy": func(ctx context.Context) error {
+				return second(b.UploadPolicy(ctx, rival, rule.ID, strings.Repeat("0", 64), 1))
+			},
+			"DeletePolicy": func(ctx context.Context) error { return b.DeletePolicy(ctx, rival, rule.ID) },
+			"Version":      func(ctx context.Context) error { return second(b.Version(ctx, rival, p.CurrentVersionID)) },
 			"VersionsByID": func(ctx context.Context) error {
 				got, err := b.VersionsByID(ctx, rival, []string{p.CurrentVersionID})
 				b.must(err)

@@ -1,0 +1,157 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/polset/polset"
+	"github.com/polset/polset/store/internal/rows"
+)
+
+// policy makes a policy of acme, a member of sets.
+func (b *bench) policy(name string, kind polset.Kind, sets ...string) polset.Policy {
+	b.Helper()
+	d := polset.PolicyDraft{Organization: "acme", Name: name, Kind: kind, EnforcementLevel: "advisory", PolicySetIDs: sets}
+	if kind == polset.KindOPA {
+		d.Query = "data." + name + ".deny"
+	}
+	p, err := b.CreatePolicy(b.ctx(), admin, d)
+	b.must(err)
+	return p
+}
+
+// plainSet makes a policy set of acme that follows nothing.
+func (b *bench) plainSet(name string, kind polset.Kind) polset.PolicySet {
+	b.Helper()
+	p, err := b.CreatePolicySet(b.ctx(), admin, polset.PolicySetDraft{Organization: "acme", Name: name, Kind: kind})
+	b.must(err)
+	return p
+}
+
+// revision is the count of the changes of a set's own policies.
+func (b *bench) revision(set string) int {
+	b.Helper()
+	return b.count("SELECT policies_revision FROM policy_sets WHERE id = $1", set)
+}
+
+func TestPolicies(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		one, two := b.plainSet("one", polset.KindSentinel), b.plainSet("two", polset.KindSentinel)
+		p := b.policy("rule", polset.KindSentinel, two.ID, one.ID)
+		other := b.policy("Other_rule", polset.KindSentinel)
+		if !slices.Equal(p.PolicySetIDs, slices.Sorted(slices.Values([]string{one.ID, two.ID}))) || p.Digest != "" || !p.UploadedAt.IsZero() {
+			b.Errorf("made %+v", p)
+		}
+		revisions := func(want ...int) {
+			b.Helper()
+			if got := []int{b.revision(one.ID), b.revision(two.ID)}; !slices.Equal(got, want) {
+				b.Errorf("revisions %v, want %v", got, want)
+			}
+		}
+		revisions(1, 1)
+		digest := strings.Repeat("a", 64)
+		p, err := b.UploadPolicy(b.ctx(), admin, p.ID, digest, 7)
+		b.must(err)
+		if p.Digest != digest || p.Size != 7 || p.UploadedAt.IsZero() || len(p.PolicySetIDs) != 2 {
+			b.Errorf("uploaded %+v", p)
+		}
+		revisions(2, 2)
+		b.must(second(b.UploadPolicy(b.ctx(), admin, p.ID, digest, 7)))
+		revisions(2, 2) // the same code
+		level, same := "hard-mandatory", ""
+		p, err = b.UpdatePolicy(b.ctx(), admin, p.ID, polset.PolicyUpdate{EnforcementLevel: &level, Description: &same})
+		b.must(err)
+		revisions(3, 3)
+		b.must(second(b.UpdatePolicy(b.ctx(), admin, p.ID, polset.PolicyUpdate{EnforcementLevel: &level})))
+		b.must(second(b.UpdatePolicy(b.ctx(), admin, other.ID, polset.PolicyUpdate{EnforcementLevel: &level})))
+		revisions(3, 3)
+		if got, err := b.Policy(b.ctx(), admin, p.ID); err != nil || fmt.Sprint(got) != fmt.Sprint(p) {
+			b.Errorf("read %+v, want %+v, %v", got, p, err)
+		}
+		for filter, want := range map[polset.PolicyFilter]string{
+			{}:                                   "rule Other_rule",
+			{Search: "R_R"}:                      "Other_rule",
+			{Search: "%"}:                        "",
+			{Kind: polset.KindOPA}:               "",
+			{Sort: polset.SortUpdated}:           "Other_rule rule",
+			{Sort: polset.SortUpdatedDescending}: "rule Other_rule",
+		} {
+			list, total, err := b.Policies(b.ctx(), admin, "acme", filter, polset.Page{Number: 1, Size: 10})
+			b.must(err)
+			var names []string
+			for _, p := range list {
+				names = append(names, p.Name)
+			}
+			if got := strings.Join(names, " "); got != want || total != len(names) {
+				b.Errorf("%+v: %s (%d), want %s", filter, got, total, want)
+			}
+		}
+		list, err := b.PoliciesByID(b.ctx(), admin, []string{p.ID, other.ID, "pol-0000000000009999"})
+		if err != nil || len(list) != 2 {
+			b.Errorf("by id: %v, %v", list, err)
+		}
+
+		b.must(b.DeletePolicy(b.ctx(), admin, p.ID))
+		revisions(4, 4)
+		b.want(b.DeletePolicy(b.ctx(), admin, p.ID), polset.ErrNotFound)
+		if n := b.count("SELECT count(*) FROM policy_set_policies"); n != 0 {
+			b.Errorf("%d members are left of a policy that is gone", n)
+		}
+		for _, d := range []polset.PolicyDraft{
+			{Name: "Other_rule", Kind: polset.KindSentinel},
+			{Name: "x", Kind: polset.KindOPA, PolicySetIDs: []string{one.ID}},
+			{Name: "x", Kind: polset.KindSentinel, PolicySetIDs: []string{b.follower("net", "main", polset.Head{}).ID}},
+		} {
+			d.Organization, d.EnforcementLevel = "acme", "advisory"
+			b.want(second(b.CreatePolicy(b.ctx(), admin, d)), polset.ErrConflict)
+		}
+		var actions []string
+		b.each("SELECT action FROM audit_entries WHERE action LIKE 'policy.%' ORDER BY sequence", func(v []any) { actions = append(actions, fmt.Sprintf("%s", v[0])) })
+		if got, want := strings.Join(actions, " "), "policy.created policy.created policy.uploaded policy.uploaded policy.updated policy.updated policy.deleted"; got != want {
+			b.Errorf("audit %s, want %s", got, want)
+		}
+	})
+}
+
+// No set misses a change of a policy that it takes at the same time.
+func TestPolicyTakenWhileItChanges(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		p := b.policy("rule", polset.KindSentinel)
+		for n := range 20 {
+			set := b.plainSet(fmt.Sprintf("set-%d", n), polset.KindSentinel)
+			var both sync.WaitGroup
+			both.Go(func() {
+				b.must(b.write(b.ctx(), admin, func(ctx context.Context, tx *tx) error {
+					held, err := tx.holdPolicies(ctx, b.org.ID, []string{p.ID})
+					if err != nil {
+						return err
+					}
+					if err := tx.lock(ctx, policySetRow, set.ID); err != nil {
+						return err
+					}
+					if _, err := tx.InsertPolicySetPolicy(ctx, rows.InsertPolicySetPolicyParams{PolicySetID: set.ID, PolicyID: p.ID}); err != nil {
+						return err
+					}
+					if err := tx.policiesChanged(ctx, set.ID); err != nil {
+						return err
+					}
+					tx.note(b.org.ID, "test.taken", set.ID, map[string]string{"digest": held[0].Digest, "revision": "1"})
+					return nil
+				}))
+			})
+			digest := fmt.Sprintf("%064d", n+1)
+			both.Go(func() { b.must(second(b.UploadPolicy(b.ctx(), admin, p.ID, digest, 1))) })
+			both.Wait()
+			// Whoever was second, a revision follows the upload: one where the
+			// set was second, and so saw it, or two.
+			saw := b.count("SELECT count(*) FROM audit_entries WHERE subject = $1 AND details LIKE $2", set.ID, "%"+digest+"%")
+			if got := b.revision(set.ID); got != 2-saw {
+				b.Fatalf("revision %d, and the set saw the upload %d times", got, saw)
+			}
+		}
+	})
+}
