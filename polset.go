@@ -19,6 +19,8 @@ var (
 	// ErrConflict says that the thing exists already, or is no longer in the
 	// state that the request presumes.
 	ErrConflict = errors.New("conflict")
+	// ErrTooMany says that a limit on how many things there may be is reached.
+	ErrTooMany = errors.New("too many")
 	// ErrFenced says that the caller's lease has passed to somebody else, or
 	// that what it worked on is gone. Nothing was written.
 	ErrFenced = errors.New("lease lost")
@@ -50,8 +52,20 @@ func (p Page) Offset() int { return (p.Number - 1) * p.Size }
 
 // An Organization owns policy sets, connections and an audit chain.
 type Organization struct {
-	ID        string // org-…: HCP Terraform's external id, never reused
-	Name      string // the identifier in URLs; may be reused after deletion
-	Email     string
-	CreatedAt time.Time
+	ID    string // org-…: HCP Terraform's external id, never reused
+	Name  string // the identifier in URLs; may be reused after deletion
+	Email string
+	// Settings are attributes that clients set and polset only keeps for them,
+	// by their names in the API.
+	Settings         map[string]any
+	DefaultProjectID string // prj-…
+	CreatedAt        time.Time
+}
+
+// An OrganizationChange is an update of an organization: nil leaves a value
+// alone.
+type OrganizationChange struct {
+	Name     *string
+	Email    *string
+	Settings map[string]any // by name; null takes a setting back to its default
 }

@@ -42,6 +42,9 @@ func organizationResource(by polset.Principal, org polset.Organization) resource
 				CanTraverse: true,
 			},
 		},
+		Relationships: map[string]relation{
+			"default-project": toOne("projects", org.DefaultProjectID),
+		},
 		Links: map[string]string{"self": prefix + "/organizations/" + org.Name},
 	}
 }

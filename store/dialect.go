@@ -60,6 +60,8 @@ const (
 	repositoryRow   lockable = "repositories WHERE id"
 	policyRow       lockable = "policies WHERE id"
 	policySetRow    lockable = "policy_sets WHERE id"
+	projectRow      lockable = "projects WHERE id"
+	workspaceRow    lockable = "workspaces WHERE id"
 	hookRow         lockable = "hooks WHERE id"
 	chainRow        lockable = "audit_chains WHERE chain"
 )

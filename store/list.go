@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/polset/polset"
@@ -113,6 +114,25 @@ func (s *Store) snapshot(ctx context.Context, f func(db rows.DBTX) error) (err e
 		}
 	}()
 	return f(tx)
+}
+
+// queryByID is queryAll for the rows of a table that have one of the ids and are
+// in an organization that the principal may see.
+func queryByID[T any](ctx context.Context, s *Store, table, query string, by polset.Principal, ids []string, one func(*sql.Rows) (T, error)) ([]T, error) {
+	var out []T
+	for chunk := range slices.Chunk(ids, maxPage) {
+		var q filter
+		q.in(table+".id", chunk)
+		if by.OrganizationID != "" {
+			q.add(table+".organization_id = ?", by.OrganizationID)
+		}
+		list, err := queryAll(ctx, s, table, query+q.where(), q.args, one)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, list...)
+	}
+	return out, nil
 }
 
 // like turns a text into the pattern that matches it anywhere; the condition

@@ -7,8 +7,8 @@
 // database's, in UTC and microseconds: a node's own clock decides nothing.
 //
 // Locks are taken in one order: organization, installation, repositories (by
-// id), policies (by id), policy sets (by id), hook, dry runs and reports (by
-// sequence), audit chains (by name). The lock on a repository covers what
+// id), policies (by id), policy sets (by id), project or workspace, hook,
+// dry runs and reports (by sequence), audit chains (by name). The lock on a repository covers what
 // follows it; that on an installation keeps policy sets from beginning to use
 // it, as that on an organization does for its connections; that on a policy
 // keeps policy sets from taking it while it changes, so that every set that

@@ -33,6 +33,10 @@ func TestTenancy(t *testing.T) {
 			},
 			"Organization":       func(ctx context.Context) error { return second(b.Organization(ctx, rival, b.org.Name)) },
 			"DeleteOrganization": func(ctx context.Context) error { return b.DeleteOrganization(ctx, rival, b.org.Name) },
+			"UpdateOrganization": func(ctx context.Context) error {
+				b.want(second(b.UpdateOrganization(ctx, rival, theirs.Name, polset.OrganizationChange{Name: &name})), polset.ErrNotFound)
+				return second(b.UpdateOrganization(ctx, rival, b.org.Name, polset.OrganizationChange{Name: &name}))
+			},
 			"CreateToken": func(ctx context.Context) error {
 				_, _, err := b.CreateToken(ctx, rival, polset.Token{Organization: b.org.Name})
 				b.want(err, polset.ErrNotFound)
@@ -174,6 +178,7 @@ func TestTenancy(t *testing.T) {
 				return polset.ErrNotFound
 			},
 		}
+		hiddenWorkspaces(b, rival, theirs, hidden)
 		principal := reflect.TypeFor[polset.Principal]()
 		methods := reflect.TypeFor[*Store]()
 		for n := range methods.NumMethod() {

@@ -35,7 +35,7 @@ func (q *Queries) DeleteOrganization(ctx context.Context, id string) (int64, err
 }
 
 const insertOrganization = `-- name: InsertOrganization :execrows
-INSERT INTO organizations (id, name, email, created_at) VALUES ($1, $2, $3, $4)
+INSERT INTO organizations (id, name, email, settings, created_at) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (name) DO NOTHING
 `
 
@@ -43,6 +43,7 @@ type InsertOrganizationParams struct {
 	ID        string
 	Name      string
 	Email     string
+	Settings  string
 	CreatedAt time.Time
 }
 
@@ -51,6 +52,7 @@ func (q *Queries) InsertOrganization(ctx context.Context, arg InsertOrganization
 		arg.ID,
 		arg.Name,
 		arg.Email,
+		arg.Settings,
 		arg.CreatedAt,
 	)
 	if err != nil {
@@ -60,9 +62,10 @@ func (q *Queries) InsertOrganization(ctx context.Context, arg InsertOrganization
 }
 
 const listOrganizations = `-- name: ListOrganizations :many
-SELECT id, name, email, created_at, settings FROM organizations
-WHERE CAST($1 AS text) = '' OR id = $1
-ORDER BY name LIMIT $3 OFFSET $2
+SELECT organizations.id, organizations.name, organizations.email, organizations.created_at, organizations.settings, COALESCE(projects.id, '') AS default_project_id
+FROM organizations LEFT JOIN projects ON projects.organization_id = organizations.id AND projects.is_default
+WHERE CAST($1 AS text) = '' OR organizations.id = $1
+ORDER BY organizations.name LIMIT $3 OFFSET $2
 `
 
 type ListOrganizationsParams struct {
@@ -71,21 +74,27 @@ type ListOrganizationsParams struct {
 	Size   int32
 }
 
-func (q *Queries) ListOrganizations(ctx context.Context, arg ListOrganizationsParams) ([]Organization, error) {
+type ListOrganizationsRow struct {
+	Organization     Organization
+	DefaultProjectID string
+}
+
+func (q *Queries) ListOrganizations(ctx context.Context, arg ListOrganizationsParams) ([]ListOrganizationsRow, error) {
 	rows, err := q.db.QueryContext(ctx, listOrganizations, arg.Tenant, arg.Start, arg.Size)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []Organization
+	var items []ListOrganizationsRow
 	for rows.Next() {
-		var i Organization
+		var i ListOrganizationsRow
 		if err := rows.Scan(
-			&i.ID,
-			&i.Name,
-			&i.Email,
-			&i.CreatedAt,
-			&i.Settings,
+			&i.Organization.ID,
+			&i.Organization.Name,
+			&i.Organization.Email,
+			&i.Organization.CreatedAt,
+			&i.Organization.Settings,
+			&i.DefaultProjectID,
 		); err != nil {
 			return nil, err
 		}
@@ -101,8 +110,9 @@ func (q *Queries) ListOrganizations(ctx context.Context, arg ListOrganizationsPa
 }
 
 const organizationByName = `-- name: OrganizationByName :one
-SELECT id, name, email, created_at, settings FROM organizations
-WHERE name = $1 AND (CAST($2 AS text) = '' OR id = $2)
+SELECT organizations.id, organizations.name, organizations.email, organizations.created_at, organizations.settings, COALESCE(projects.id, '') AS default_project_id
+FROM organizations LEFT JOIN projects ON projects.organization_id = organizations.id AND projects.is_default
+WHERE organizations.name = $1 AND (CAST($2 AS text) = '' OR organizations.id = $2)
 `
 
 type OrganizationByNameParams struct {
@@ -110,15 +120,42 @@ type OrganizationByNameParams struct {
 	Tenant string
 }
 
-func (q *Queries) OrganizationByName(ctx context.Context, arg OrganizationByNameParams) (Organization, error) {
+type OrganizationByNameRow struct {
+	Organization     Organization
+	DefaultProjectID string
+}
+
+func (q *Queries) OrganizationByName(ctx context.Context, arg OrganizationByNameParams) (OrganizationByNameRow, error) {
 	row := q.db.QueryRowContext(ctx, organizationByName, arg.Name, arg.Tenant)
-	var i Organization
+	var i OrganizationByNameRow
 	err := row.Scan(
-		&i.ID,
-		&i.Name,
-		&i.Email,
-		&i.CreatedAt,
-		&i.Settings,
+		&i.Organization.ID,
+		&i.Organization.Name,
+		&i.Organization.Email,
+		&i.Organization.CreatedAt,
+		&i.Organization.Settings,
+		&i.DefaultProjectID,
 	)
 	return i, err
+}
+
+const updateOrganization = `-- name: UpdateOrganization :exec
+UPDATE organizations SET name = $2, email = $3, settings = $4 WHERE id = $1
+`
+
+type UpdateOrganizationParams struct {
+	ID       string
+	Name     string
+	Email    string
+	Settings string
+}
+
+func (q *Queries) UpdateOrganization(ctx context.Context, arg UpdateOrganizationParams) error {
+	_, err := q.db.ExecContext(ctx, updateOrganization,
+		arg.ID,
+		arg.Name,
+		arg.Email,
+		arg.Settings,
+	)
+	return err
 }

@@ -1,0 +1,110 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// Clients set attributes that mean nothing to polset, and read them back. Each
+// resource lists those in a struct; polset keeps them and does nothing with them.
+
+// A keeper is such a struct.
+type keeper[K any] interface {
+	// defaults are HCP Terraform's.
+	defaults() K
+	// check says what is wrong with the values.
+	check() problems
+}
+
+// shown returns the defaults with what was set.
+func shown[K keeper[K]](set map[string]any) K {
+	var values K
+	values = values.defaults()
+	b, err := json.Marshal(set)
+	if err == nil {
+		err = json.Unmarshal(b, &values)
+	}
+	if err != nil {
+		// A keeping let nothing else through.
+		panic(fmt.Sprintf("show the settings %v: %v", set, err))
+	}
+	return values
+}
+
+// A keeping is the attributes of a request: the resource's own, and those that
+// polset only keeps, by name. Null takes one back to its default.
+type keeping[T any, K keeper[K]] struct {
+	own   T
+	kept  map[string]any
+	wrong problems // with the values that are kept
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (d *keeping[T, K]) UnmarshalJSON(b []byte) error {
+	if err := json.Unmarshal(b, &d.own); err != nil {
+		return err
+	}
+	var values K
+	values = values.defaults()
+	if err := json.Unmarshal(b, &values); err != nil {
+		return err
+	}
+	d.wrong = values.check()
+	var given map[string]json.RawMessage
+	if err := json.Unmarshal(b, &given); err != nil {
+		return err
+	}
+	clean, err := json.Marshal(values)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(clean, &d.kept); err != nil {
+		return err
+	}
+	for name := range d.kept {
+		switch value, ok := given[name]; {
+		case !ok:
+			delete(d.kept, name)
+		case string(value) == "null":
+			d.kept[name] = nil
+		}
+	}
+	return nil
+}
+
+// The ways in which Terraform may run. polset runs none, and has no agents.
+const (
+	executionRemote = "remote"
+	executionLocal  = "local"
+)
+
+// defaultExecutionMode is the setting of an organization, and of a project that
+// has its own.
+const (
+	defaultExecutionMode = "default-execution-mode"
+	ownExecutionMode     = "execution-mode"
+)
+
+// executionMode returns the setting that holds, the nearest first; names are
+// those of what each is the settings of.
+func executionMode(nearest ...any) string {
+	for _, mode := range nearest {
+		if mode, ok := mode.(string); ok {
+			return mode
+		}
+	}
+	return executionRemote
+}
+
+const maxSetting = 1024
+
+// checkSettings judges texts by their names; "" is always allowed.
+func checkSettings(texts map[string]string) problems {
+	var wrong problems
+	for name, text := range texts {
+		if len(text) > maxSetting {
+			wrong = append(wrong, invalid(name, "%s must not exceed %d bytes.", name, maxSetting))
+		}
+	}
+	return wrong
+}

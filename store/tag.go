@@ -1,0 +1,230 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/polset/polset"
+	"github.com/polset/polset/store/internal/rows"
+)
+
+// MaxTagBindings is how many tags a workspace, or a project, may have.
+const MaxTagBindings = 100
+
+// taggedWorkspace is the condition that a tag is in effect on a workspace: its
+// own, or its project's where it does not bind the key itself. An empty value
+// stands for any.
+const taggedWorkspace = `EXISTS (SELECT 1 FROM tag_bindings WHERE tag_key = ? AND ? IN ('', tag_value)
+	AND (tag_bindings.workspace_id = workspaces.id OR (tag_bindings.project_id = workspaces.project_id AND NOT EXISTS (
+		SELECT 1 FROM tag_bindings AS own WHERE own.workspace_id = workspaces.id AND own.tag_key = tag_bindings.tag_key))))`
+
+// A tagged is what tags are bound to: a workspace or a project.
+type tagged struct{ workspaceID, projectID string }
+
+func ofWorkspace(id string) tagged { return tagged{workspaceID: id} }
+
+func ofProject(id string) tagged { return tagged{projectID: id} }
+
+func (t tagged) id() string { return t.workspaceID + t.projectID }
+
+// tagsOf reads the tags that are bound to a workspace or a project, by key.
+func tagsOf(ctx context.Context, q *rows.Queries, to tagged) ([]polset.TagBinding, error) {
+	tags := []polset.TagBinding{}
+	add := func(key, value string) {
+		tags = append(tags, polset.TagBinding{ID: tagID(to, key), Key: key, Value: value})
+	}
+	if to.workspaceID != "" {
+		list, err := q.TagsOfWorkspace(ctx, nullString(to.workspaceID))
+		if err != nil {
+			return nil, fmt.Errorf("read tags of %s: %w", to.id(), err)
+		}
+		for _, r := range list {
+			add(r.TagKey, r.TagValue)
+		}
+	} else {
+		list, err := q.TagsOfProject(ctx, nullString(to.projectID))
+		if err != nil {
+			return nil, fmt.Errorf("read tags of %s: %w", to.id(), err)
+		}
+		for _, r := range list {
+			add(r.TagKey, r.TagValue)
+		}
+	}
+	slices.SortFunc(tags, byKey)
+	return tags, nil
+}
+
+// tagsOfAll is tagsOf for many, by what they are bound to; column says whether
+// those are workspaces or projects.
+func (s *Store) tagsOfAll(ctx context.Context, column string, ids []string) (map[string][]polset.TagBinding, error) {
+	out := make(map[string][]polset.TagBinding, len(ids))
+	for chunk := range slices.Chunk(ids, maxPage) {
+		var q filter
+		q.in(column, chunk)
+		list, err := queryAll(ctx, s, "tags", "SELECT "+column+", tag_key, tag_value FROM tag_bindings"+q.where(), q.args, // #nosec G202 -- constants; values are arguments
+			func(result *sql.Rows) (owned, error) {
+				var o owned
+				err := result.Scan(&o.owner, &o.Key, &o.Value)
+				return o, err
+			})
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range chunk {
+			out[id] = []polset.TagBinding{}
+		}
+		for _, o := range list {
+			o.ID = tagID(tagged{workspaceID: o.owner}, o.Key)
+			out[o.owner] = append(out[o.owner], o.TagBinding)
+		}
+	}
+	for _, tags := range out {
+		slices.SortFunc(tags, byKey)
+	}
+	return out, nil
+}
+
+// An owned tag comes with the id of what it is bound to.
+type owned struct {
+	owner string
+	polset.TagBinding
+}
+
+// EffectiveTags lists the tags that are in effect on each of the workspaces, by
+// key: its own and, where it does not bind the key, its project's. Whoever has
+// the workspaces may see their tags.
+func (s *Store) EffectiveTags(ctx context.Context, workspaces []polset.Workspace) (map[string][]polset.TagBinding, error) {
+	var projects []string
+	for _, w := range workspaces {
+		if !slices.Contains(projects, w.ProjectID) {
+			projects = append(projects, w.ProjectID)
+		}
+	}
+	inherited, err := s.tagsOfAll(ctx, "project_id", projects)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string][]polset.TagBinding, len(workspaces))
+	for _, w := range workspaces {
+		tags := slices.Clone(w.Tags)
+		for _, t := range inherited[w.ProjectID] {
+			if !slices.ContainsFunc(w.Tags, func(own polset.TagBinding) bool { return own.Key == t.Key }) {
+				t.ProjectID = w.ProjectID
+				tags = append(tags, t)
+			}
+		}
+		slices.SortFunc(tags, byKey)
+		out[w.ID] = tags
+	}
+	return out, nil
+}
+
+func byKey(a, b polset.TagBinding) int { return strings.Compare(a.Key, b.Key) }
+
+// tagID names a binding. It follows from what is bound to what: clients see
+// the binding of a key stay the same one while its value changes.
+func tagID(to tagged, key string) string {
+	sum := sha256.Sum256([]byte(to.id() + "\n" + key))
+	return "tb-" + hex.EncodeToString(sum[:8])
+}
+
+// BindWorkspaceTags adds tags to a workspace, or changes their values. More
+// than MaxTagBindings in all are ErrTooMany.
+func (s *Store) BindWorkspaceTags(ctx context.Context, by polset.Principal, workspaceID string, tags []polset.TagBinding) (polset.Workspace, error) {
+	var out polset.Workspace
+	err := s.write(ctx, by, func(ctx context.Context, tx *tx) error {
+		w, err := tx.holdWorkspace(ctx, by, workspaceID)
+		if err != nil {
+			return err
+		}
+		if err := tx.bindTags(ctx, w.OrganizationID, ofWorkspace(workspaceID), tags); err != nil {
+			return err
+		}
+		out, err = tx.workspace(ctx, by, workspaceID)
+		return err
+	})
+	if err != nil {
+		return polset.Workspace{}, fmt.Errorf("bind tags to workspace %s: %w", workspaceID, err)
+	}
+	return out, nil
+}
+
+// BindProjectTags is BindWorkspaceTags for a project.
+func (s *Store) BindProjectTags(ctx context.Context, by polset.Principal, projectID string, tags []polset.TagBinding) (polset.Project, error) {
+	var out polset.Project
+	err := s.write(ctx, by, func(ctx context.Context, tx *tx) error {
+		p, err := tx.holdProject(ctx, by, projectID)
+		if err != nil {
+			return err
+		}
+		if err := tx.bindTags(ctx, p.OrganizationID, ofProject(projectID), tags); err != nil {
+			return err
+		}
+		out, err = tx.project(ctx, by, projectID)
+		return err
+	})
+	if err != nil {
+		return polset.Project{}, fmt.Errorf("bind tags to project %s: %w", projectID, err)
+	}
+	return out, nil
+}
+
+// bindTags adds tags to what the transaction has locked or made.
+func (t *tx) bindTags(ctx context.Context, organizationID string, to tagged, tags []polset.TagBinding) error {
+	if len(tags) == 0 {
+		return nil
+	}
+	details := make(map[string]string, len(tags))
+	for _, tag := range tags {
+		var err error
+		if to.workspaceID != "" {
+			err = t.BindTagToWorkspace(ctx, rows.BindTagToWorkspaceParams{WorkspaceID: nullString(to.workspaceID), TagKey: tag.Key, TagValue: tag.Value})
+		} else {
+			err = t.BindTagToProject(ctx, rows.BindTagToProjectParams{ProjectID: nullString(to.projectID), TagKey: tag.Key, TagValue: tag.Value})
+		}
+		if err != nil {
+			return err
+		}
+		details[tag.Key] = tag.Value
+	}
+	count, err := t.countTags(ctx, to)
+	if err != nil {
+		return err
+	}
+	if count > MaxTagBindings {
+		return fmt.Errorf("%d tags would be bound, and %d are the most: %w", count, MaxTagBindings, polset.ErrTooMany)
+	}
+	t.note(organizationID, "tags.bound", to.id(), details)
+	return nil
+}
+
+// rebindTags makes the tags all that are bound.
+func (t *tx) rebindTags(ctx context.Context, organizationID string, to tagged, tags []polset.TagBinding) error {
+	var n int64
+	var err error
+	if to.workspaceID != "" {
+		n, err = t.UnbindTagsOfWorkspace(ctx, nullString(to.workspaceID))
+	} else {
+		n, err = t.UnbindTagsOfProject(ctx, nullString(to.projectID))
+	}
+	if err != nil {
+		return err
+	}
+	if n > 0 {
+		t.note(organizationID, "tags.unbound", to.id(), map[string]string{"count": strconv.FormatInt(n, 10)})
+	}
+	return t.bindTags(ctx, organizationID, to, tags)
+}
+
+func (t *tx) countTags(ctx context.Context, to tagged) (int64, error) {
+	if to.workspaceID != "" {
+		return t.CountTagsOfWorkspace(ctx, nullString(to.workspaceID))
+	}
+	return t.CountTagsOfProject(ctx, nullString(to.projectID))
+}

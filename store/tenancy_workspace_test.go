@@ -1,0 +1,80 @@
+package store
+
+import (
+	"context"
+
+	"github.com/polset/polset"
+)
+
+// hiddenWorkspaces adds to the table of TestTenancy what has to do with
+// workspaces and projects.
+func hiddenWorkspaces(b *bench, rival polset.Principal, theirs polset.Organization, hidden map[string]func(context.Context) error) {
+	b.Helper()
+	page := polset.Page{Number: 1, Size: 10}
+	name := "stolen"
+	p, err := b.CreateProject(b.ctx(), admin, polset.ProjectDraft{Organization: b.org.Name, Name: "ours"})
+	b.must(err)
+	w, err := b.CreateWorkspace(b.ctx(), admin, polset.WorkspaceDraft{Organization: b.org.Name, Name: "ours", ProjectID: p.ID})
+	b.must(err)
+	foreign, err := b.CreateWorkspace(b.ctx(), admin, polset.WorkspaceDraft{Organization: theirs.Name, Name: "theirs"})
+	b.must(err)
+	tags := []polset.TagBinding{{Key: "stolen"}}
+
+	hidden["CreateProject"] = func(ctx context.Context) error {
+		return second(b.CreateProject(ctx, rival, polset.ProjectDraft{Organization: b.org.Name, Name: name}))
+	}
+	hidden["Project"] = func(ctx context.Context) error { return second(b.Project(ctx, rival, p.ID)) }
+	hidden["Projects"] = func(ctx context.Context) error {
+		_, _, err := b.Projects(ctx, rival, b.org.Name, polset.ProjectFilter{}, page)
+		return err
+	}
+	hidden["ProjectsByID"] = func(ctx context.Context) error {
+		got, err := b.ProjectsByID(ctx, rival, []string{p.ID})
+		b.must(err)
+		if len(got) != 0 {
+			b.Fatalf("ProjectsByID showed %v", got)
+		}
+		return polset.ErrNotFound
+	}
+	hidden["UpdateProject"] = func(ctx context.Context) error {
+		return second(b.UpdateProject(ctx, rival, p.ID, polset.ProjectChange{Name: &name}))
+	}
+	hidden["DeleteProject"] = func(ctx context.Context) error { return b.DeleteProject(ctx, rival, p.ID) }
+	hidden["BindProjectTags"] = func(ctx context.Context) error { return second(b.BindProjectTags(ctx, rival, p.ID, tags)) }
+	hidden["CreateWorkspace"] = func(ctx context.Context) error {
+		// Its own organization, but our project; the site admin must not mix
+		// them up either.
+		d := polset.WorkspaceDraft{Organization: theirs.Name, Name: name, ProjectID: p.ID}
+		b.want(second(b.CreateWorkspace(ctx, rival, d)), polset.ErrNotFound)
+		b.want(second(b.CreateWorkspace(ctx, admin, d)), polset.ErrNotFound)
+		return second(b.CreateWorkspace(ctx, rival, polset.WorkspaceDraft{Organization: b.org.Name, Name: name}))
+	}
+	hidden["Workspace"] = func(ctx context.Context) error { return second(b.Workspace(ctx, rival, w.ID)) }
+	hidden["WorkspaceByName"] = func(ctx context.Context) error {
+		return second(b.WorkspaceByName(ctx, rival, b.org.Name, w.Name))
+	}
+	hidden["Workspaces"] = func(ctx context.Context) error {
+		list, total, err := b.Workspaces(ctx, rival, theirs.Name, polset.WorkspaceFilter{ProjectID: p.ID}, page)
+		b.must(err)
+		if total != 0 || len(list) != 0 {
+			b.Fatalf("Workspaces showed %v", list)
+		}
+		_, _, err = b.Workspaces(ctx, rival, b.org.Name, polset.WorkspaceFilter{}, page)
+		return err
+	}
+	hidden["WorkspacesByID"] = func(ctx context.Context) error {
+		got, err := b.WorkspacesByID(ctx, rival, []string{w.ID})
+		b.must(err)
+		if len(got) != 0 {
+			b.Fatalf("WorkspacesByID showed %v", got)
+		}
+		return polset.ErrNotFound
+	}
+	hidden["UpdateWorkspace"] = func(ctx context.Context) error {
+		b.want(second(b.UpdateWorkspace(ctx, rival, foreign.ID, polset.WorkspaceChange{ProjectID: &p.ID})), polset.ErrNotFound)
+		b.want(second(b.UpdateWorkspace(ctx, admin, foreign.ID, polset.WorkspaceChange{ProjectID: &p.ID})), polset.ErrNotFound)
+		return second(b.UpdateWorkspace(ctx, rival, w.ID, polset.WorkspaceChange{Name: &name}))
+	}
+	hidden["DeleteWorkspace"] = func(ctx context.Context) error { return b.DeleteWorkspace(ctx, rival, w.ID) }
+	hidden["BindWorkspaceTags"] = func(ctx context.Context) error { return second(b.BindWorkspaceTags(ctx, rival, w.ID, tags)) }
+}
