@@ -64,7 +64,7 @@ func describeComparison(p *page, report polset.Report) []wireAnnotation {
 	} else {
 		p.add("Compared with the version %s, which is in force of the policy set %s.", code(c.Against), code(report.PolicySet))
 	}
-	p.add("After the change there are %s.", count(c.Policies, "policy", "policies"))
+	p.add("With the change it holds %s.", count(c.Policies, "policy", "policies"))
 	if c.Files {
 		p.add("Files change that belong to no policy that polset could tell.")
 	}

@@ -309,7 +309,7 @@ func TestSayings(t *testing.T) {
 			"a pull request that changes nothing",
 			polset.Report{Status: polset.ReportCompared, PullRequest: 3, DryRun: comparison()},
 			"success", "Nothing changes", "success", "Compared with",
-			[]string{"there are 4 policies"},
+			[]string{"it holds 4 policies."},
 			0,
 		},
 		{
