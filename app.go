@@ -34,9 +34,10 @@ func AppPermissions() map[string]string {
 }
 
 // AppEvents are the events that the App subscribes to. GitHub sends those of
-// installations to every App without being asked.
+// installations and their repositories to every App without being asked, but
+// not that an installation's account was renamed.
 func AppEvents() []string {
-	return []string{"push", "pull_request", "repository"}
+	return []string{"push", "pull_request", "repository", "installation_target"}
 }
 
 // SetupPurpose is what a set-up link is for.

@@ -39,7 +39,7 @@ func TestManifest(t *testing.T) {
 		"redirect_url":             "https://polset.example.com/base/setup/github/created",
 		"callback_urls":            []any{"https://polset.example.com/base/setup/github/installed"},
 		"request_oauth_on_install": true, "public": true,
-		"default_events":      []any{"push", "pull_request", "repository"},
+		"default_events":      []any{"push", "pull_request", "repository", "installation_target"},
 		"default_permissions": permissions,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -74,7 +75,7 @@ func (a *Account) ID() int64 { return a.id }
 func (a *Account) Type() string { return a.kind }
 
 // Rename gives the account another login; its repositories move along, and
-// Apps that are installed hear installation_target.
+// Apps that are installed hear installation_target if they asked for it.
 func (a *Account) Rename(login string) {
 	g := a.github
 	g.t.Helper()
@@ -92,7 +93,7 @@ func (a *Account) Rename(login string) {
 	}
 	var events []*Delivery
 	for _, i := range g.installations {
-		if i.account != a || i.deleted {
+		if i.account != a || i.deleted || !slices.Contains(i.app.config.Events, "installation_target") {
 			continue
 		}
 		account := g.accountObject(a)

@@ -24,7 +24,7 @@ var permissionFor = map[string]string{
 	"push": "contents", "create": "contents", "delete": "contents", "release": "contents", "commit_comment": "contents",
 	"pull_request": "pull_requests", "pull_request_review": "pull_requests", "pull_request_review_comment": "pull_requests",
 	"pull_request_review_thread": "pull_requests",
-	"repository":                 "metadata", "meta": "metadata", "public": "metadata", "fork": "contents", "star": "metadata", "watch": "metadata",
+	"repository":                 "metadata", "installation_target": "metadata", "meta": "metadata", "public": "metadata", "fork": "contents", "star": "metadata", "watch": "metadata",
 	"label": "metadata", "check_run": "checks", "check_suite": "checks", "status": "statuses",
 	"issues": "issues", "issue_comment": "issues", "member": "members", "membership": "members", "organization": "members",
 	"team": "members", "team_add": "members", "deployment": "deployments", "deployment_status": "deployments",

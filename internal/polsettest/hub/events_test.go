@@ -50,6 +50,15 @@ func TestEvents(t *testing.T) {
 			func(w *world) { w.acme.Rename("acme-corp") },
 			[]string{"installation_target renamed"},
 		},
+		"account renamed, which nobody asked to hear": {
+			func(w *world) {
+				globex := w.Organization("globex")
+				deaf := w.CreateApp(hub.AppConfig{Name: "deaf", HookURL: w.receiver.URL, Events: []string{"push"}, Public: true})
+				deaf.Install(globex)
+				globex.Rename("initech")
+			},
+			[]string{"installation created"},
+		},
 		"user renamed": {
 			func(w *world) { w.app.Install(w.User("hubot")); w.User("hubot").Rename("robot") },
 			[]string{"installation created", "installation_target renamed"},

@@ -57,6 +57,14 @@ func (g *GitHub) accountObject(a *Account) object {
 	return o
 }
 
+// events are those that GitHub lists of an App and of its installations: what
+// is of no installation, or of its account, is left out.
+func (c AppConfig) events() []string {
+	return slices.DeleteFunc(append([]string{}, c.Events...), func(event string) bool {
+		return event == "installation_target" || event == "meta" || event == "security_advisory"
+	})
+}
+
 // object is the App without its secrets.
 func (a *App) object(api string) object {
 	return object{
@@ -64,7 +72,7 @@ func (a *App) object(api string) object {
 		"owner": a.github.userObject(a.config.Owner, api), "name": a.Name, "description": a.config.Description,
 		"external_url": a.config.URL, "html_url": a.htmlURL(),
 		"created_at": stamp(a.created), "updated_at": stamp(a.created),
-		"permissions": maps.Clone(a.config.Permissions), "events": append([]string{}, a.config.Events...),
+		"permissions": maps.Clone(a.config.Permissions), "events": a.config.events(),
 	}
 }
 
@@ -80,7 +88,7 @@ func (i *Installation) object(api string) object {
 		"access_tokens_url":    fmt.Sprintf("%s/app/installations/%d/access_tokens", api, i.id),
 		"repositories_url":     api + "/installation/repositories", "html_url": html,
 		"app_id": i.app.ID, "app_slug": i.app.Slug, "target_id": i.account.id, "target_type": i.account.kind,
-		"permissions": maps.Clone(i.permissions), "events": append([]string{}, i.app.config.Events...),
+		"permissions": maps.Clone(i.permissions), "events": i.app.config.events(),
 		"created_at": stamp(i.created), "updated_at": stamp(i.updated),
 		"single_file_name": nil, "has_multiple_single_files": false, "single_file_paths": []string{},
 		"suspended_by": nil, "suspended_at": stamp(i.suspended),

@@ -79,7 +79,7 @@ func ordinaryManifest(w *world) object {
 		"callback_urls":       []string{"https://polset.example.com/setup/github/installed"},
 		"public":              false,
 		"default_permissions": object{"contents": "read", "metadata": "read", "pull_requests": "read", "checks": "write"},
-		"default_events":      []string{"push", "pull_request", "repository"}, "request_oauth_on_install": true,
+		"default_events":      []string{"push", "pull_request", "repository", "installation_target"}, "request_oauth_on_install": true,
 	}
 }
 
