@@ -10,7 +10,7 @@ import (
 // policies-path on their length.
 const (
 	maxPatterns     = 100
-	maxPatternBytes   = 1024
+	maxPatternBytes = 1024
 )
 
 // Patterns are the update patterns of a policy set, ready to be matched.

@@ -56,7 +56,7 @@ type Config struct {
 	// Tokens gives out the tokens of the remotes that name an Installation and
 	// no Token; nil refuses them. It is asked before the first request of a
 	// Head, Heads or Open, and once more where the server answers 401 to what
-	// it gave, by Resolve and Fetch too.
+	// it gave, by Resolve, Changed and Fetch too.
 	Tokens Tokens
 	// RootCAs are the certificate authorities to trust; nil for the system's.
 	RootCAs *x509.CertPool
@@ -68,7 +68,7 @@ type Config struct {
 	// IdleTimeout is the time in which a server must send its whole answer, or
 	// at least a kibibyte more of it; 30 s.
 	IdleTimeout time.Duration
-	// Timeout bounds each call of Head, Heads, Open, Resolve and Fetch; 5 min.
+	// Timeout bounds each call of Head, Heads, Open, Resolve, Changed and Fetch; 5 min.
 	Timeout time.Duration
 	// Remember is how long it is remembered which plan a repository's server
 	// knows; 1 h.
@@ -85,9 +85,9 @@ type Limits struct {
 	Bytes          int64 // of all files that one Fetch returns; 100 MiB
 	Files          int   // files and links that one Fetch returns, and as many directories; 20,000
 	FileBytes      int64 // of one file; 10 MiB
-	TreeBytes      int64 // of all of git's directory listings in one pack; 32 MiB
+	TreeBytes      int64 // of all of git's directory listings in one pack, and of all that one Changed compares; 32 MiB
 	PackBytes      int64 // of one pack, as it is received; Bytes + TreeBytes
-	Objects        int   // in one pack, where the server cannot send a part of a commit; 200,000
+	Objects        int   // in one pack, where the server cannot send a part of a commit, and what one Changed finds to differ; 200,000
 	Depth          int   // of directories; 1,024
 	Submodules     int   // in one Fetch, nested ones too; 100
 	SubmoduleDepth int   // of submodules in submodules; 10

@@ -48,7 +48,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "polset_fetch_duration_seconds",
-			Help:    "Time of one step of fetching: head, open, resolve or fetch.",
+			Help:    "Time of one step of fetching: head, open, resolve, compare or fetch.",
 			Buckets: prometheus.ExponentialBuckets(0.005, 2.5, 12),
 		}, []string{"step"}),
 	}

@@ -27,6 +27,7 @@ type upload struct {
 	wants  []plumbing.Hash
 	depth  int    // of history, 0 where no commit is wanted
 	filter string // "" for everything that the wants reach
+	commit bool   // commits are wanted, and nothing of what they hold
 	limits packLimits
 }
 

@@ -131,7 +131,7 @@ func (r *repository) attempt(ctx context.Context, p plan, s shape, of string, wa
 		u.limits.skipped = max(u.limits.skipped, 4*l.PackBytes)
 		return r.fetchWhole(ctx, p, u, of)
 	case s == shapeCommit:
-		u.depth, u.filter = 1, "tree:0"
+		u.depth, u.filter, u.commit = 1, "tree:0", true
 	case s == shapeTree:
 		u.filter = "tree:0"
 	case s == shapeFull:
@@ -167,7 +167,7 @@ func (r *repository) fetch(ctx context.Context, p plan, u upload, of string) err
 func (r *repository) notFound(p plan, u upload, refused *refusal) error {
 	failure, isCommit := refused.failure, false
 	for _, id := range u.wants {
-		if id == r.commit {
+		if id == r.commit || u.commit {
 			failure, isCommit = r.commitNotFound(id, refused.failure.Err), true
 		}
 	}
@@ -245,12 +245,12 @@ func (r *repository) tooLarge(e *packTooLargeError, p plan, of string) error {
 	return r.limitFailure(e, "Too much to fetch: %s has more than %s, the limit that POLSET_MAX_ARCHIVE_BYTES sets.", of, size(l.Bytes))
 }
 
-// commitTree returns the root tree of the commit, which was obtained.
-func (r *repository) commitTree() (plumbing.Hash, error) {
-	data, ok := r.objects.get(r.commit, plumbing.CommitObject)
+// commitTree returns the root tree of a commit, which was obtained.
+func (r *repository) commitTree(commit plumbing.Hash) (plumbing.Hash, error) {
+	data, ok := r.objects.get(commit, plumbing.CommitObject)
 	if !ok {
 		return plumbing.ZeroHash, polset.Fail(polset.ClassCommitNotFound,
-			"The object %s of %s is not a commit.", r.commit, r.remote.shown)
+			"The object %s of %s is not a commit.", commit, r.remote.shown)
 	}
 	tree, err := treeOf(data)
 	if err != nil {

@@ -69,7 +69,7 @@ func (g *Git) Open(ctx context.Context, at polset.Remote, commit string, hints .
 	}
 	err = s.top.obtain(ctx, shapeCommit, "the commit", s.top.commit)
 	if err == nil {
-		s.root, err = s.top.commitTree()
+		s.root, err = s.top.commitTree(s.top.commit)
 	}
 	s.notePlan()
 	if err != nil {

@@ -117,7 +117,7 @@ func (b *builder) submodule(ctx context.Context, parent *repository, m module, c
 		s.modules[key] = r
 		s.log("fetched submodule", zap.String("submodule", at.shown), zap.String("submodule_commit", commit.String()))
 	}
-	tree, err := r.commitTree()
+	tree, err := r.commitTree(commit)
 	return r, tree, err
 }
 
