@@ -42,6 +42,16 @@ const (
 	CausePolicies Cause = "policies"
 )
 
+// Asked reports whether somebody wants the commit ingested whatever changed with
+// it, and so whatever update patterns say.
+func (c Cause) Asked() bool {
+	switch c {
+	case CausePush, CauseHead, CauseReconcile, CauseReplay:
+		return false
+	}
+	return true
+}
+
 // An Ingestion is one commit on its way into one policy set. The table of
 // ingestions is the commit-to-version history: every commit maps to an outcome.
 // It carries the settings that were in force when it was made.
@@ -61,7 +71,9 @@ type Ingestion struct {
 	Kind           Kind
 	Cause          Cause
 	DeliveryGUID   string // X-GitHub-Delivery, where Cause is push
-	// UpdatePatterns are the policy set's; see PolicySet.
+	// UpdatePatterns are the policy set's; see PolicySet. A commit that changes
+	// nothing that they name is ignored, and VersionID then names what stays in
+	// force.
 	UpdatePatterns []string
 
 	Status    IngestionStatus
@@ -94,6 +106,10 @@ type Claim struct {
 	// Newest is the policy set's newest version other than the ingestion's
 	// own; nil before the first.
 	Newest *Version
+	// Processed is the last commit that was brought to a version: what update
+	// patterns compare with. "" where there are none, and where that version is
+	// not the one in force: nothing may be ignored then.
+	Processed string
 }
 
 // A Batch is the work that one commit of one repository gives.

@@ -95,6 +95,11 @@ func (t *tx) claim(ctx context.Context, r rows.Repository, i rows.Ingestion, ttl
 		"policy-set": i.PolicySetID, "lease": strconv.FormatInt(i.Lease, 10), "attempt": strconv.FormatInt(i.Attempts, 10),
 	})
 	c := polset.Claim{Lease: polset.Lease{IngestionID: i.ID, Number: i.Lease}, Ingestion: ingestion(i)}
+	if len(c.Ingestion.UpdatePatterns) > 0 {
+		if c.Processed, _, err = t.processed(ctx, i); err != nil {
+			return polset.Claim{}, err
+		}
+	}
 	newest, err := t.NewestVersionBefore(ctx, rows.NewestVersionBeforeParams{PolicySetID: i.PolicySetID, ID: i.VersionID})
 	if errors.Is(found(err), polset.ErrNotFound) {
 		return c, nil

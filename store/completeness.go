@@ -14,9 +14,10 @@ import (
 
 // A head has its outcome in a policy set as soon as an ingestion of it, of the
 // settings that are in force, came to its end: settled_head names the last such
-// head. An ingestion that is ignored is no outcome, nor is a failure that may
-// pass; those of earlier settings are, and a change of the settings forgets the
-// head.
+// head. To be ignored for the update patterns is an outcome, which names the
+// version that stays in force; to be ignored for another reason is none, nor is a
+// failure that may pass; those of earlier settings are, and a change of the
+// settings forgets the head.
 
 // A head that failed for what may pass is ingested again by the next look that
 // has access, and then after a while that doubles with every such failure.

@@ -145,6 +145,44 @@ func (s *Store) Unchanged(ctx context.Context, l polset.Lease, versionID string)
 	})
 }
 
+// Ignore ends an ingestion whose commit changes, since another, nothing that its
+// update patterns name. It names the version that the other was brought to, which
+// is in force and stays so. ErrConflict says that something else is by now, or
+// that the ingestion has a version of its own: it needs another end.
+func (s *Store) Ignore(ctx context.Context, l polset.Lease, since, reason string) error {
+	return s.move(ctx, l, "end", func(ctx context.Context, tx *tx, h held) error {
+		if done, err := h.ended(polset.IngestionIgnored); done || err != nil {
+			return err
+		}
+		if h.ingestion.VersionID != "" {
+			return fmt.Errorf("it has a version of its own: %w", polset.ErrConflict)
+		}
+		commit, versionID, err := tx.processed(ctx, h.ingestion)
+		if err != nil {
+			return err
+		}
+		if since == "" || commit != since {
+			return fmt.Errorf("what is in force is not of commit %s: %w", since, polset.ErrConflict)
+		}
+		return s.end(ctx, tx, h, polset.IngestionIgnored, versionID, reason)
+	})
+}
+
+// processed is the last commit that was brought to a version with the settings
+// of an ingestion, and that version; "" where it is not the one in force. Only
+// what is in force can be left so: a set that is broken, or that was rolled back,
+// takes whatever comes.
+func (t *tx) processed(ctx context.Context, i rows.Ingestion) (commit, versionID string, err error) {
+	last, err := t.LastProcessed(ctx, rows.LastProcessedParams{PolicySetID: i.PolicySetID, Generation: i.Generation})
+	if errors.Is(found(err), polset.ErrNotFound) {
+		return "", "", nil
+	}
+	if err != nil || last.VersionID != last.CurrentVersionID {
+		return "", "", err
+	}
+	return last.CommitID, last.VersionID, nil
+}
+
 // createVersion gives an ingestion its version, pending, which is the newest
 // of the policy set from now on if it is of the set's present generation.
 func (t *tx) createVersion(ctx context.Context, h held) (rows.Version, error) {

@@ -13,11 +13,12 @@ WHERE policy_sets.id = sqlc.arg(id) AND policy_sets.generation = sqlc.arg(genera
 UPDATE policy_sets SET settled_head = sqlc.arg(commit_id) WHERE policy_sets.id = sqlc.arg(id);
 
 -- name: HeadOutcomes :many
--- How the ingestions of a commit ended, the latest first.
+-- How the ingestions of a commit ended, the latest first. One that was ignored
+-- for its update patterns names the version that stays in force.
 SELECT ingestions.ended_at, COALESCE(versions.error, '') AS error FROM ingestions
 LEFT JOIN versions ON versions.id = ingestions.version_id
 WHERE ingestions.policy_set_id = sqlc.arg(policy_set_id) AND ingestions.generation = sqlc.arg(generation)
-  AND ingestions.commit_id = sqlc.arg(commit_id) AND ingestions.status IN ('versioned', 'unchanged', 'failed')
+  AND ingestions.commit_id = sqlc.arg(commit_id) AND ingestions.ended_at IS NOT NULL AND ingestions.version_id <> ''
 ORDER BY ingestions.sequence DESC;
 
 -- name: OldestGap :one

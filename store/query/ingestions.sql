@@ -66,6 +66,15 @@ WHERE ingestions.policy_set_id = sqlc.arg(policy_set_id) AND ingestions.generati
   AND EXISTS (SELECT 1 FROM versions WHERE versions.id = ingestions.version_id AND versions.status = 'ready')
 ORDER BY ingestions.sequence DESC LIMIT 1;
 
+-- name: LastProcessed :one
+-- The last of a policy set's commits that was brought to a version, and which
+-- version is in force.
+SELECT ingestions.commit_id, ingestions.version_id, policy_sets.current_version_id FROM ingestions
+JOIN policy_sets ON policy_sets.id = ingestions.policy_set_id
+WHERE ingestions.policy_set_id = sqlc.arg(policy_set_id) AND ingestions.generation = sqlc.arg(generation)
+  AND ingestions.status IN ('versioned', 'unchanged', 'failed')
+ORDER BY ingestions.sequence DESC LIMIT 1;
+
 -- name: ClaimIngestion :execrows
 UPDATE ingestions SET status = 'running', lease = lease + 1, attempts = attempts + 1,
     due_at = sqlc.arg(leased_until), enqueue_at = sqlc.arg(leased_until), started_at = COALESCE(started_at, sqlc.arg(now))

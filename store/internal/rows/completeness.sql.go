@@ -15,7 +15,7 @@ const headOutcomes = `-- name: HeadOutcomes :many
 SELECT ingestions.ended_at, COALESCE(versions.error, '') AS error FROM ingestions
 LEFT JOIN versions ON versions.id = ingestions.version_id
 WHERE ingestions.policy_set_id = $1 AND ingestions.generation = $2
-  AND ingestions.commit_id = $3 AND ingestions.status IN ('versioned', 'unchanged', 'failed')
+  AND ingestions.commit_id = $3 AND ingestions.ended_at IS NOT NULL AND ingestions.version_id <> ''
 ORDER BY ingestions.sequence DESC
 `
 
@@ -30,7 +30,8 @@ type HeadOutcomesRow struct {
 	Error   string
 }
 
-// How the ingestions of a commit ended, the latest first.
+// How the ingestions of a commit ended, the latest first. One that was ignored
+// for its update patterns names the version that stays in force.
 func (q *Queries) HeadOutcomes(ctx context.Context, arg HeadOutcomesParams) ([]HeadOutcomesRow, error) {
 	rows, err := q.db.QueryContext(ctx, headOutcomes, arg.PolicySetID, arg.Generation, arg.CommitID)
 	if err != nil {

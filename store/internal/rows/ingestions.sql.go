@@ -429,6 +429,34 @@ func (q *Queries) InsertIngestion(ctx context.Context, arg InsertIngestionParams
 	return err
 }
 
+const lastProcessed = `-- name: LastProcessed :one
+SELECT ingestions.commit_id, ingestions.version_id, policy_sets.current_version_id FROM ingestions
+JOIN policy_sets ON policy_sets.id = ingestions.policy_set_id
+WHERE ingestions.policy_set_id = $1 AND ingestions.generation = $2
+  AND ingestions.status IN ('versioned', 'unchanged', 'failed')
+ORDER BY ingestions.sequence DESC LIMIT 1
+`
+
+type LastProcessedParams struct {
+	PolicySetID string
+	Generation  int64
+}
+
+type LastProcessedRow struct {
+	CommitID         string
+	VersionID        string
+	CurrentVersionID string
+}
+
+// The last of a policy set's commits that was brought to a version, and which
+// version is in force.
+func (q *Queries) LastProcessed(ctx context.Context, arg LastProcessedParams) (LastProcessedRow, error) {
+	row := q.db.QueryRowContext(ctx, lastProcessed, arg.PolicySetID, arg.Generation)
+	var i LastProcessedRow
+	err := row.Scan(&i.CommitID, &i.VersionID, &i.CurrentVersionID)
+	return i, err
+}
+
 const lastPush = `-- name: LastPush :one
 SELECT commit_id FROM ingestions
 WHERE policy_set_id = $1 AND pushed_branch = $2 AND generation = $3 AND cause = 'push'
