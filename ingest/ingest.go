@@ -49,15 +49,23 @@ type Versions interface {
 	Fail(ctx context.Context, lease polset.Lease, failure *polset.Failure, content polset.Content) error
 }
 
-// Branches remembers what was seen of branches, and what it means for
-// ingestions that need no version of their own.
+// Endings end ingestions that need no version of their own. Both methods answer
+// ErrFenced as those of Versions do.
+type Endings interface {
+	// Unchanged ends an ingestion that would repeat a version.
+	Unchanged(ctx context.Context, lease polset.Lease, versionID string) error
+	// Ignore ends an ingestion whose commit changes nothing that its update
+	// patterns name, since the commit that was processed last. ErrConflict says
+	// that another was meanwhile.
+	Ignore(ctx context.Context, lease polset.Lease, since, reason string) error
+}
+
+// Branches remembers what was seen of branches.
 type Branches interface {
 	// Observe records where a branch stands.
 	Observe(ctx context.Context, o polset.Observation) error
 	// Resolve gives the commit to an ingestion that began without one.
 	Resolve(ctx context.Context, lease polset.Lease, head polset.Head) error
-	// Unchanged ends an ingestion that would repeat a version.
-	Unchanged(ctx context.Context, lease polset.Lease, versionID string) error
 }
 
 // Source reaches git.
@@ -74,14 +82,23 @@ type Commits interface {
 	Open(ctx context.Context, remote polset.Remote, commit, branch string) (Snapshot, error)
 }
 
-// Snapshot is one commit.
+// Snapshot is one commit: what it holds, and what is new in it.
 type Snapshot interface {
+	Contents
+	// Changed returns a path that differs between another commit and this one
+	// and that a pattern matches, "" where there is none. A failure that is not
+	// worth another attempt says that it cannot be told.
+	Changed(ctx context.Context, since string, patterns polset.Patterns) (path string, err error)
+	// Close releases the snapshot; file systems that it gave remain valid.
+	Close() error
+}
+
+// Contents are what a commit holds.
+type Contents interface {
 	// Resolve fills in the object ids of what counts, without its content.
 	Resolve(ctx context.Context, want polset.Content) (polset.Content, error)
 	// Fetch returns what counts, rooted at the repository's root.
 	Fetch(ctx context.Context, content polset.Content) (fs.FS, error)
-	// Close releases the snapshot; file systems that it gave remain valid.
-	Close() error
 }
 
 // Objects stores archives.
@@ -96,6 +113,7 @@ type Objects interface {
 type Config struct {
 	Ledger   Ledger
 	Versions Versions
+	Endings  Endings
 	Branches Branches
 	Source   Source
 	Objects  Objects
@@ -139,8 +157,8 @@ type Worker struct {
 
 // New returns a worker.
 func New(c Config) (*Worker, error) {
-	if c.Ledger == nil || c.Versions == nil || c.Branches == nil || c.Source == nil || c.Objects == nil {
-		return nil, fmt.Errorf("ingest: Ledger, Versions, Branches, Source and Objects are required")
+	if c.Ledger == nil || c.Versions == nil || c.Endings == nil || c.Branches == nil || c.Source == nil || c.Objects == nil {
+		return nil, fmt.Errorf("ingest: Ledger, Versions, Endings, Branches, Source and Objects are required")
 	}
 	orDefault(&c.Lease, 30*time.Second)
 	orDefault(&c.RetryBase, 2*time.Second)

@@ -50,7 +50,7 @@ func (w *Worker) settleSince(now time.Time, t task, content polset.Content, err 
 	case t.ctx.Err() != nil:
 		log.Info("ingestion interrupted")
 		moved = w.Ledger.Release(rows, t.Lease, 0, "")
-	case f.Retry && t.Ingestion.Failures+1 < w.attempts(f):
+	case w.again(t, f):
 		after := w.wait(t.Ingestion.Failures, t.Ingestion.RepositoryID+t.Ingestion.Commit, f.RetryAfter)
 		log.Info("ingestion to be tried again", zap.Duration("after", after))
 		moved = w.Ledger.Release(rows, t.Lease, max(0, after-time.Since(now)), fmt.Sprintf("%s: %s", f.Class, f.Message))
@@ -68,6 +68,11 @@ func (w *Worker) settleSince(now time.Time, t task, content polset.Content, err 
 		return fmt.Errorf("settle ingestion %s: %w", t.Lease.IngestionID, moved)
 	}
 	return nil
+}
+
+// again tells whether a failure may heal, and attempts are left.
+func (w *Worker) again(t task, f *polset.Failure) bool {
+	return f.Retry && t.Ingestion.Failures+1 < w.attempts(f)
 }
 
 // lastWord is a context for the rows, which must hear how work under ctx ended

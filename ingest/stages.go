@@ -37,7 +37,7 @@ func (s stages) open(ctx context.Context, remote polset.Remote, commit, hint str
 	return snapshot, nil
 }
 
-func (s stages) resolve(ctx context.Context, snapshot Snapshot, want polset.Content) (polset.Content, error) {
+func (s stages) resolve(ctx context.Context, snapshot Contents, want polset.Content) (polset.Content, error) {
 	defer s.timed("resolve")()
 	stage, cancel := context.WithTimeout(ctx, s.fetchLimit)
 	defer cancel()
@@ -48,7 +48,18 @@ func (s stages) resolve(ctx context.Context, snapshot Snapshot, want polset.Cont
 	return content, nil
 }
 
-func (s stages) fetch(ctx context.Context, snapshot Snapshot, content polset.Content) (fs.FS, error) {
+func (s stages) changed(ctx context.Context, snapshot Snapshot, since string, patterns polset.Patterns) (string, error) {
+	defer s.timed("compare")()
+	stage, cancel := context.WithTimeout(ctx, s.fetchLimit)
+	defer cancel()
+	path, err := snapshot.Changed(stage, since, patterns)
+	if err != nil {
+		return "", deadline(ctx, stage, err, "compare the trees of two commits", s.fetchLimit)
+	}
+	return path, nil
+}
+
+func (s stages) fetch(ctx context.Context, snapshot Contents, content polset.Content) (fs.FS, error) {
 	defer s.timed("fetch")()
 	stage, cancel := context.WithTimeout(ctx, s.fetchLimit)
 	defer cancel()
@@ -68,7 +79,7 @@ type judgement struct {
 
 // judge fetches content and validates its policies. Beside an error, the
 // content is what was known of it by then.
-func (s stages) judge(ctx context.Context, snapshot Snapshot, content polset.Content) (j judgement, err error) {
+func (s stages) judge(ctx context.Context, snapshot Contents, content polset.Content) (j judgement, err error) {
 	content.Outside = nil // the configuration, once read, says what it needs
 	j.content = content
 	if j.files, err = s.fetch(ctx, snapshot, content); err != nil {

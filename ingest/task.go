@@ -32,12 +32,13 @@ func (w *Worker) workTask(s Snapshot, g *group, t task) (failure *polset.Failure
 		}
 	}()
 
-	if content, err = w.resolve(t.ctx, s, content); err != nil {
-		return settle(err)
+	var unresolved error
+	if content, unresolved = w.resolve(t.ctx, s, content); unresolved != nil && polset.FailureOf(unresolved).Retry {
+		return settle(unresolved)
 	}
-	if n := t.Newest; t.Ingestion.VersionID == "" && repeats(n, content) {
+	if n := t.Newest; unresolved == nil && t.Ingestion.VersionID == "" && repeats(n, content) {
 		w.lookAgain(t.ctx, g, t.Ingestion.Commit)
-		if err := w.Branches.Unchanged(t.ctx, t.Lease, n.ID); err != nil {
+		if err := w.Endings.Unchanged(t.ctx, t.Lease, n.ID); err != nil {
 			return settle(err)
 		}
 		t.done()
@@ -45,6 +46,18 @@ func (w *Worker) workTask(s Snapshot, g *group, t task) (failure *polset.Failure
 		w.Logger.Info("ingestion unchanged", append(w.facts(t),
 			zap.String("version", n.ID), zap.Duration("elapsed", time.Since(start)))...)
 		return nil, nil
+	}
+	if ignored, err := w.ignore(s, g, t); err != nil {
+		return settle(err)
+	} else if ignored {
+		t.done()
+		w.outcomes.WithLabelValues(string(polset.IngestionIgnored), "").Inc()
+		w.Logger.Info("ingestion ignored", append(w.facts(t),
+			zap.String("since", t.Processed), zap.Duration("elapsed", time.Since(start)))...)
+		return nil, nil
+	}
+	if unresolved != nil {
+		return settle(unresolved)
 	}
 
 	version, err := w.Versions.Start(t.ctx, t.Lease, content)

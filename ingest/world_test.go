@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"maps"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -31,8 +32,10 @@ type repository struct {
 	commits map[string]fstest.MapFS
 
 	headErr, openErr, resolveErr, fetchErr error
+	changedErr                             error
+	onChanged                              func()
 	onOpen, onFetch                        func(context.Context) error
-	looked, opened, fetched                int
+	looked, opened, fetched, compared      int
 	tokens                                 []string
 	hints                                  []string          // of Open
 	wanted                                 []polset.Content  // of Fetch
@@ -130,6 +133,25 @@ func (s *snapshot) Fetch(ctx context.Context, content polset.Content) (fs.FS, er
 	return s.files, s.repo.fetchErr
 }
 
+func (s *snapshot) Changed(_ context.Context, since string, patterns polset.Patterns) (string, error) {
+	s.repo.compared++
+	if s.repo.onChanged != nil {
+		s.repo.onChanged()
+	}
+	before, ok := s.repo.commits[since]
+	if !ok {
+		return "", polset.Fail(polset.ClassCommitNotFound, "There is no commit %s any more.", since)
+	}
+	for _, files := range []fstest.MapFS{before, s.files} {
+		for name := range files {
+			if patterns.Match(name) && !reflect.DeepEqual(before[name], s.files[name]) {
+				return name, s.repo.changedErr
+			}
+		}
+	}
+	return "", s.repo.changedErr
+}
+
 func (s *snapshot) text(name string) string {
 	if f, ok := s.files[name]; ok {
 		return string(f.Data)
@@ -184,7 +206,7 @@ func newWorld(t *testing.T, change func(*ingest.Config)) *world {
 	}
 	w := &world{t: t, ctx: ctx, store: s, repo: &repository{head: commitA, commits: map[string]fstest.MapFS{commitA: good("a")}}}
 	c := ingest.Config{
-		Ledger: s, Versions: s, Branches: s, Source: w.repo, Objects: bucket,
+		Ledger: s, Versions: s, Endings: s, Branches: s, Source: w.repo, Objects: bucket,
 		SpoolDir: t.TempDir(), RetryBase: time.Microsecond, Logger: zaptest.NewLogger(t),
 	}
 	if change != nil {

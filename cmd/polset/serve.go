@@ -188,7 +188,7 @@ func (c config) newWorker(n *node, objects ingest.Objects, log *zap.Logger, regi
 		return nil, err
 	}
 	return ingest.New(ingest.Config{
-		Ledger: n.store, Versions: n.store, Branches: n.store,
+		Ledger: n.store, Versions: n.store, Endings: n.store, Branches: n.store,
 		Source: snapshots{n.git}, Objects: objects,
 		Limits: c.limits(), SpoolDir: spool,
 		Lease: c.Lease, MaxAttempts: c.MaxAttempts, RetryBase: c.RetryBase,
