@@ -46,7 +46,7 @@ func (s *Snapshot) Fetch(ctx context.Context, content polset.Content) (fs.FS, er
 	return files, done(nil)
 }
 
-func (s *Snapshot) fetch(ctx context.Context, content polset.Content) (*fileSystem, error) {
+func (s *Snapshot) fetch(ctx context.Context, content polset.Content) (fs.FS, error) {
 	resolved, err := s.resolve(ctx, content)
 	if err != nil {
 		return nil, err
@@ -99,7 +99,7 @@ type builder struct {
 	bytes                          int64
 }
 
-func (b *builder) build(ctx context.Context, at string, tree plumbing.Hash, outside map[string]entry) (*fileSystem, error) {
+func (b *builder) build(ctx context.Context, at string, tree plumbing.Hash, outside map[string]entry) (fs.FS, error) {
 	var links []link
 	top := b.snapshot.top
 	dir, err := b.directory(top, tree, at, at, &links)
@@ -113,8 +113,8 @@ func (b *builder) build(ctx context.Context, at string, tree plumbing.Hash, outs
 	}
 	root := dir
 	if at != "" {
-		root = &node{mode: modeDirectory}
-		root.place(at, dir)
+		root = &archive.Node{Mode: modeDirectory}
+		root.Place(at, dir)
 	}
 	for _, p := range slices.Sorted(maps.Keys(outside)) {
 		for _, dir := range parents(p) {
@@ -127,15 +127,14 @@ func (b *builder) build(ctx context.Context, at string, tree plumbing.Hash, outs
 		if err != nil {
 			return nil, err
 		}
-		root.place(p, file)
+		root.Place(p, file)
 	}
-	root.sort()
-	return &fileSystem{root}, nil
+	return root.FS(), nil
 }
 
 // directory makes the node of a tree. full is its path below the snapshot's
 // root, at that below its own project's. Submodules are added to links.
-func (b *builder) directory(r *repository, tree plumbing.Hash, full, at string, links *[]link) (*node, error) {
+func (b *builder) directory(r *repository, tree plumbing.Hash, full, at string, links *[]link) (*archive.Node, error) {
 	l := b.snapshot.git.limits
 	if b.directories++; b.directories > l.Files {
 		return nil, r.limitFailure(nil, "%s has more than %d directories, the limit that POLSET_MAX_ARCHIVE_FILES sets.", upper(b.of), l.Files)
@@ -150,20 +149,20 @@ func (b *builder) directory(r *repository, tree plumbing.Hash, full, at string, 
 	if err := judge(entries, full); err != nil {
 		return nil, err
 	}
-	dir := &node{mode: modeDirectory, id: tree, children: make([]*node, 0, len(entries))}
+	dir := &archive.Node{Mode: modeDirectory, Sys: tree.String(), Children: make([]*archive.Node, 0, len(entries))}
 	for _, e := range entries {
 		child, err := b.entry(r, e, path.Join(full, e.name), path.Join(at, e.name), links)
 		if err != nil {
 			return nil, err
 		}
-		child.name = e.name
-		dir.children = append(dir.children, child)
+		child.Name = e.name
+		dir.Children = append(dir.Children, child)
 	}
 	r.complete[tree] = true
 	return dir, nil
 }
 
-func (b *builder) entry(r *repository, e entry, full, at string, links *[]link) (*node, error) {
+func (b *builder) entry(r *repository, e entry, full, at string, links *[]link) (*archive.Node, error) {
 	switch e.mode {
 	case modeDirectory:
 		return b.directory(r, e.id, full, at, links)
@@ -172,7 +171,7 @@ func (b *builder) entry(r *repository, e entry, full, at string, links *[]link) 
 			return nil, r.limitFailure(nil, "%s has more than %d directories, the limit that POLSET_MAX_ARCHIVE_FILES sets.", upper(b.of), l.Files)
 		}
 		b.directories++
-		n := &node{mode: modeDirectory, id: e.id}
+		n := &archive.Node{Mode: modeDirectory, Sys: e.id.String()}
 		*links = append(*links, link{node: n, at: at, full: full, commit: e.id})
 		return n, nil
 	}
@@ -180,7 +179,7 @@ func (b *builder) entry(r *repository, e entry, full, at string, links *[]link) 
 }
 
 // file makes the node of a blob, be it a file or a link.
-func (b *builder) file(r *repository, e entry, full string) (*node, error) {
+func (b *builder) file(r *repository, e entry, full string) (*archive.Node, error) {
 	l := b.snapshot.git.limits
 	data, ok := r.objects.get(e.id, plumbing.BlobObject)
 	switch {
@@ -195,7 +194,7 @@ func (b *builder) file(r *repository, e entry, full string) (*node, error) {
 	if b.bytes += int64(len(data)); b.bytes > l.Bytes {
 		return nil, r.limitFailure(nil, "%s has files of more than %s together, the limit that POLSET_MAX_ARCHIVE_BYTES sets.", upper(b.of), size(l.Bytes))
 	}
-	return &node{mode: e.mode, id: e.id, data: data}, nil
+	return &archive.Node{Mode: e.mode, Sys: e.id.String(), Data: data}, nil
 }
 
 // inDirectory names the directory in a failure over a name.

@@ -11,11 +11,12 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/polset/polset"
+	"github.com/polset/polset/archive"
 )
 
 // A link is a gitlink: the place of a submodule, and its commit.
 type link struct {
-	node   *node
+	node   *archive.Node
 	at     string // its path below its project's root
 	full   string // its path below the snapshot's root
 	commit plumbing.Hash
@@ -53,7 +54,7 @@ func (b *builder) fill(ctx context.Context, project *repository, root plumbing.H
 		if err != nil {
 			return inSubmodule(err, at.full, m.url)
 		}
-		at.node.children = children.children
+		at.node.Children = children.Children
 		if err := b.fill(ctx, r, tree, nested, depth+1); err != nil {
 			return err
 		}

@@ -22,12 +22,12 @@ type entry struct {
 
 // The modes that git gives its entries.
 const (
-	modeFile       fs.FileMode = 0o644
-	modeExecutable fs.FileMode = 0o755
-	modeLink                   = fs.ModeSymlink | 0o777
-	modeDirectory              = fs.ModeDir | 0o755
-	modeSubmodule              = fs.ModeIrregular
-	modeUnknown                = fs.ModeIrregular | fs.ModeDevice
+	modeFile       = archive.ModeFile
+	modeExecutable = archive.ModeExecutable
+	modeLink       = archive.ModeLink
+	modeDirectory  = archive.ModeDirectory
+	modeSubmodule  = fs.ModeIrregular
+	modeUnknown    = fs.ModeIrregular | fs.ModeDevice
 )
 
 // modeOf translates git's octal mode. Group-writable files are those of old

@@ -1,4 +1,4 @@
-package source
+package archive
 
 import (
 	"bytes"
@@ -9,57 +9,71 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// A node is a file, a link or a directory. It never changes once its
-// fileSystem was returned.
-type node struct {
-	name     string
-	mode     fs.FileMode
-	id       plumbing.Hash
-	data     []byte  // a file's content, a link's target
-	children []*node // sorted by name
+// The modes of nodes.
+const (
+	ModeFile       fs.FileMode = 0o644
+	ModeExecutable fs.FileMode = 0o755
+	ModeLink                   = fs.ModeSymlink | 0o777
+	ModeDirectory              = fs.ModeDir | 0o755
+)
+
+// A Node is a file, a symbolic link or a directory in memory.
+type Node struct {
+	Name     string
+	Mode     fs.FileMode // one of those above
+	Data     []byte      // a file's content, a link's target
+	Children []*Node     // of a directory, in any order
+	Sys      any         // what the Sys of its fs.FileInfo is
 }
 
-// place puts a node at a path, making the directories that lead there.
-func (n *node) place(at string, leaf *node) {
+// Place puts a node at a path below n, making the directories that lead there.
+func (n *Node) Place(at string, leaf *Node) {
 	for {
 		name, rest, more := strings.Cut(at, "/")
 		if !more {
-			leaf.name = name
-			n.children = append(n.children, leaf)
+			leaf.Name = name
+			n.Children = append(n.Children, leaf)
 			return
 		}
-		i := slices.IndexFunc(n.children, func(c *node) bool { return c.name == name })
+		i := slices.IndexFunc(n.Children, func(c *Node) bool { return c.Name == name })
 		if i < 0 {
-			n.children = append(n.children, &node{name: name, mode: modeDirectory})
-			i = len(n.children) - 1
+			n.Children = append(n.Children, &Node{Name: name, Mode: ModeDirectory})
+			i = len(n.Children) - 1
 		}
-		n, at = n.children[i], rest
+		n, at = n.Children[i], rest
 	}
 }
 
-// sort brings all directories into lexical order: git sorts a directory as if
-// its name ended with a slash.
-func (n *node) sort() {
-	slices.SortFunc(n.children, func(a, b *node) int { return strings.Compare(a.name, b.name) })
-	for _, c := range n.children {
+// FS returns what lies below the directory n, which must not change any more.
+// It also implements fs.ReadDirFS, fs.ReadFileFS, fs.StatFS and fs.ReadLinkFS,
+// never fails later, and is safe for concurrent use. Directories are sorted by
+// name, and nothing has a time. Links are links, wherever they point; Open and
+// Stat follow them within n.
+func (n *Node) FS() fs.FS {
+	n.sort()
+	return &fileSystem{n}
+}
+
+// sort brings all directories into lexical order.
+func (n *Node) sort() {
+	slices.SortFunc(n.Children, func(a, b *Node) int { return strings.Compare(a.Name, b.Name) })
+	for _, c := range n.Children {
 		c.sort()
 	}
 }
 
-func (n *node) child(name string) (*node, bool) {
-	i, ok := slices.BinarySearchFunc(n.children, name, func(c *node, name string) int { return strings.Compare(c.name, name) })
+func (n *Node) child(name string) (*Node, bool) {
+	i, ok := slices.BinarySearchFunc(n.Children, name, func(c *Node, name string) int { return strings.Compare(c.Name, name) })
 	if !ok {
 		return nil, false
 	}
-	return n.children[i], true
+	return n.Children[i], true
 }
 
-// A fileSystem is what Fetch returns.
-type fileSystem struct{ root *node }
+// A fileSystem is a tree of nodes, sorted.
+type fileSystem struct{ root *Node }
 
 var (
 	_ fs.ReadDirFS  = (*fileSystem)(nil)
@@ -68,26 +82,23 @@ var (
 	_ fs.ReadLinkFS = (*fileSystem)(nil)
 )
 
-// maxHops is how many links one name may lead through.
-const maxHops = 40
-
 var errLinks = errors.New("too many links")
 
 // find returns the node at a name. Links on the way are followed, one at its
 // end only if follow is set. A link that leads out of the tree leads nowhere.
-func (f *fileSystem) find(op, name string, follow bool) (*node, error) {
-	fail := func(err error) (*node, error) { return nil, &fs.PathError{Op: op, Path: name, Err: err} }
+func (f *fileSystem) find(op, name string, follow bool) (*Node, error) {
+	fail := func(err error) (*Node, error) { return nil, &fs.PathError{Op: op, Path: name, Err: err} }
 	if !fs.ValidPath(name) {
 		return fail(fs.ErrInvalid)
 	}
 	hops := 0
-	trail := []*node{f.root}
+	trail := []*Node{f.root}
 	for rest := name; rest != "" && rest != "."; {
 		var part string
 		part, rest, _ = strings.Cut(rest, "/")
 		here := trail[len(trail)-1]
 		switch {
-		case !here.mode.IsDir():
+		case !here.Mode.IsDir():
 			return fail(fs.ErrNotExist)
 		case part == "" || part == ".":
 			continue
@@ -102,11 +113,11 @@ func (f *fileSystem) find(op, name string, follow bool) (*node, error) {
 		if !ok {
 			return fail(fs.ErrNotExist)
 		}
-		if next.mode != modeLink || rest == "" && !follow {
+		if next.Mode != ModeLink || rest == "" && !follow {
 			trail = append(trail, next)
 			continue
 		}
-		target := string(next.data)
+		target := string(next.Data)
 		if hops++; hops > maxHops {
 			return fail(errLinks)
 		}
@@ -127,10 +138,10 @@ func (f *fileSystem) Open(name string) (fs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n.mode.IsDir() {
+	if n.Mode.IsDir() {
 		return &openDir{node: n, name: path.Base(name)}, nil
 	}
-	return &openFile{Reader: bytes.NewReader(n.data), node: n, name: path.Base(name)}, nil
+	return &openFile{Reader: bytes.NewReader(n.Data), node: n, name: path.Base(name)}, nil
 }
 
 // Stat implements fs.StatFS; it follows links.
@@ -157,10 +168,10 @@ func (f *fileSystem) ReadLink(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if n.mode != modeLink {
+	if n.Mode != ModeLink {
 		return "", &fs.PathError{Op: "readlink", Path: name, Err: fs.ErrInvalid}
 	}
-	return string(n.data), nil
+	return string(n.Data), nil
 }
 
 // ReadFile implements fs.ReadFileFS.
@@ -169,10 +180,10 @@ func (f *fileSystem) ReadFile(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n.mode.IsDir() {
+	if n.Mode.IsDir() {
 		return nil, &fs.PathError{Op: "read", Path: name, Err: errIsDirectory}
 	}
-	return append(make([]byte, 0, len(n.data)+1), n.data...), nil
+	return append(make([]byte, 0, len(n.Data)+1), n.Data...), nil
 }
 
 // ReadDir implements fs.ReadDirFS.
@@ -181,10 +192,10 @@ func (f *fileSystem) ReadDir(name string) ([]fs.DirEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !n.mode.IsDir() {
+	if !n.Mode.IsDir() {
 		return nil, &fs.PathError{Op: "readdir", Path: name, Err: errNotDirectory}
 	}
-	return entriesOf(n.children), nil
+	return entriesOf(n.Children), nil
 }
 
 var (
@@ -192,30 +203,30 @@ var (
 	errNotDirectory = errors.New("not a directory")
 )
 
-func entriesOf(nodes []*node) []fs.DirEntry {
+func entriesOf(nodes []*Node) []fs.DirEntry {
 	list := make([]fs.DirEntry, len(nodes))
 	for i, n := range nodes {
-		list[i] = fs.FileInfoToDirEntry(info{n, n.name})
+		list[i] = fs.FileInfoToDirEntry(info{n, n.Name})
 	}
 	return list
 }
 
 // info is a node's fs.FileInfo.
 type info struct {
-	node *node
+	node *Node
 	name string
 }
 
 func (i info) Name() string       { return i.name }
-func (i info) Size() int64        { return int64(len(i.node.data)) }
-func (i info) Mode() fs.FileMode  { return i.node.mode }
+func (i info) Size() int64        { return int64(len(i.node.Data)) }
+func (i info) Mode() fs.FileMode  { return i.node.Mode }
 func (i info) ModTime() time.Time { return time.Time{} }
-func (i info) IsDir() bool        { return i.node.mode.IsDir() }
-func (i info) Sys() any           { return i.node.id.String() }
+func (i info) IsDir() bool        { return i.node.Mode.IsDir() }
+func (i info) Sys() any           { return i.node.Sys }
 
 type openFile struct {
 	*bytes.Reader
-	node *node
+	node *Node
 	name string
 }
 
@@ -223,7 +234,7 @@ func (f *openFile) Stat() (fs.FileInfo, error) { return info{f.node, f.name}, ni
 func (f *openFile) Close() error               { return nil }
 
 type openDir struct {
-	node *node
+	node *Node
 	name string
 	read int
 }
@@ -237,7 +248,7 @@ func (d *openDir) Read([]byte) (int, error) {
 
 // ReadDir implements fs.ReadDirFile.
 func (d *openDir) ReadDir(n int) ([]fs.DirEntry, error) {
-	left := d.node.children[d.read:]
+	left := d.node.Children[d.read:]
 	if n > 0 {
 		if len(left) == 0 {
 			return nil, io.EOF
