@@ -1,4 +1,5 @@
-// Package archive turns an fs.FS into a deterministic tar.gz.
+// Package archive turns an fs.FS into a deterministic tar.gz, and an untrusted
+// tar.gz into an fs.FS.
 //
 // The same tree gives the same tar on every machine and in every release, so
 // that its digest names the tree. What could differ between two machines, or
@@ -41,7 +42,7 @@ const (
 	settingFileBytes = "POLSET_MAX_FILE_BYTES"
 )
 
-// Limits bound what Write accepts. A field that is zero or negative means its
+// Limits bound what Read and Write accept. A field that is zero or negative means its
 // default.
 type Limits struct {
 	// Bytes bounds the uncompressed tar, its headers and padding included

@@ -22,36 +22,43 @@ type thing struct {
 	Target string
 }
 
+// drawTree draws a tree, and what it says at each path.
+func drawTree(t *rapid.T) (*tree, map[string]thing) {
+	name := rapid.StringMatching(`[a-z][a-z0-9._-]{0,8}( ü)?|[a-z]{90,120}`)
+	paths := rapid.SliceOfN(rapid.SliceOfN(name, 1, 5), 0, 30).Draw(t, "paths")
+	want := map[string]thing{}
+	root := dir(".")
+	for _, parts := range paths {
+		at, path := root, ""
+		for i, part := range parts {
+			path = joinPath(path, part)
+			next := child(at, part)
+			switch {
+			case next == nil && i < len(parts)-1:
+				next = dir(part)
+				at.children = append(at.children, next)
+			case next == nil:
+				leaf, is := drawLeaf(t, part)
+				at.children = append(at.children, leaf)
+				want[path] = is
+			}
+			if next == nil || !next.mode.IsDir() {
+				break
+			}
+			at = next
+		}
+	}
+	return &tree{root: root}, want
+}
+
 // Whatever the tree and the order in which its directories are listed: the
 // digest is the same, and what comes out is what went in.
 func TestAnyTree(t *testing.T) {
-	name := rapid.StringMatching(`[a-z][a-z0-9._-]{0,8}( ü)?|[a-z]{90,120}`)
 	rapid.Check(t, func(t *rapid.T) {
-		paths := rapid.SliceOfN(rapid.SliceOfN(name, 1, 5), 0, 30).Draw(t, "paths")
-		want := map[string]thing{}
-		root := dir(".")
-		for _, parts := range paths {
-			at, path := root, ""
-			for i, part := range parts {
-				path = joinPath(path, part)
-				next := child(at, part)
-				switch {
-				case next == nil && i < len(parts)-1:
-					next = dir(part)
-					at.children = append(at.children, next)
-				case next == nil:
-					leaf, is := drawLeaf(t, part)
-					at.children = append(at.children, leaf)
-					want[path] = is
-				}
-				if next == nil || !next.mode.IsDir() {
-					break
-				}
-				at = next
-			}
-		}
+		fsys, want := drawTree(t)
+		root := fsys.root
 
-		first, stored := mustWrite(t, &tree{root: root})
+		first, stored := mustWrite(t, fsys)
 		if diff := cmp.Diff(want, unpack(t, stored)); diff != "" {
 			t.Errorf("what comes out is not what went in (-want +got):\n%s", diff)
 		}

@@ -100,9 +100,7 @@ func (a *writer) dir(ctx context.Context, dir string, depth int) error {
 		return fmt.Errorf("write archive: %w", err)
 	}
 	if a.dirs++; a.dirs > a.limits.Files+1 { // the root is free
-		return polset.Fail(polset.ClassLimit,
-			"There are more than %d directories, the limit for an archive (%s); it was reached at %s. Leave directories out, or raise the limit.",
-			a.limits.Files, settingFiles, quote(dir))
+		return a.limits.tooManyDirectories(dir)
 	}
 	entries, err := fs.ReadDir(a.fsys, orDot(dir))
 	if err != nil {
@@ -118,8 +116,7 @@ func (a *writer) dir(ctx context.Context, dir string, depth int) error {
 		return strings.Compare(sortKey(x), sortKey(y))
 	})
 	if depth++; depth > MaxDepth && len(entries) > 0 {
-		return polset.Fail(polset.ClassLimit,
-			"The directory %s lies more than %d levels deep, which no archive may.", quote(dir), MaxDepth)
+		return tooDeep(dir)
 	}
 	for _, e := range entries {
 		if err := a.entry(ctx, join(dir, e.Name()), depth, e); err != nil {
@@ -134,17 +131,14 @@ func (a *writer) entry(ctx context.Context, path string, depth int, e fs.DirEntr
 		return fmt.Errorf("write archive: %w", err)
 	}
 	if len(path) > maxPath {
-		return polset.Fail(polset.ClassLimit,
-			"The path %s has more than %d bytes, the most that systems can unpack.", quote(path), maxPath)
+		return tooLong(path)
 	}
 	typ := e.Type()
 	if typ.IsDir() {
 		return a.dir(ctx, path, depth)
 	}
 	if a.files++; a.files > a.limits.Files {
-		return polset.Fail(polset.ClassLimit,
-			"There are more than %d files, the limit for an archive (%s); it was reached at %s. Leave files out, or raise the limit.",
-			a.limits.Files, settingFiles, quote(path))
+		return a.limits.tooManyFiles(path)
 	}
 	switch {
 	case typ.IsRegular():
@@ -152,8 +146,7 @@ func (a *writer) entry(ctx context.Context, path string, depth int, e fs.DirEntr
 	case typ == fs.ModeSymlink:
 		return a.link(path)
 	}
-	return polset.Fail(polset.ClassContentInvalid,
-		"%s is neither a file, a directory nor a symbolic link. Remove it.", quote(path))
+	return otherType(path)
 }
 
 func (a *writer) file(ctx context.Context, path string, e fs.DirEntry) (err error) {
@@ -166,18 +159,12 @@ func (a *writer) file(ctx context.Context, path string, e fs.DirEntry) (err erro
 	case !info.Mode().IsRegular() || size < 0:
 		return fmt.Errorf("examine %s: it is no longer the file that its directory lists", quote(path))
 	case size > a.limits.FileBytes:
-		return polset.Fail(polset.ClassLimit,
-			"The file %s has %d bytes, more than the limit of %d for a file (%s). Make it smaller, leave it out, or raise the limit.",
-			quote(path), size, a.limits.FileBytes, settingFileBytes)
+		return a.limits.fileTooLarge(path, size)
 	case size > a.limits.Bytes-a.plain.n:
 		return a.writeError(path, errTooLarge) // before reading it
 	}
 
-	mode := int64(0o644)
-	if info.Mode()&0o111 != 0 {
-		mode = 0o755
-	}
-	if err := a.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: path, Size: size, Mode: mode}); err != nil {
+	if err := a.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: path, Size: size, Mode: int64(fileMode(info.Mode()))}); err != nil {
 		return a.writeError(path, err)
 	}
 
@@ -251,6 +238,14 @@ func (a *writer) writeError(path string, err error) error {
 		a.limits.Bytes, settingBytes, at)
 }
 
+// fileMode is what is kept of a file's mode.
+func fileMode(m fs.FileMode) fs.FileMode {
+	if m&0o111 != 0 {
+		return ModeExecutable
+	}
+	return ModeFile
+}
+
 // checkNames judges the names in one directory: each by itself, and any two
 // that some file system takes for one. Since no two siblings fold to the same
 // name, no two paths do.
@@ -265,7 +260,7 @@ func checkNames(dir string, entries []fs.DirEntry) error {
 		key := fold(name)
 		switch other, taken := seen[key]; {
 		case taken && other == name:
-			return polset.Fail(polset.ClassContentInvalid, "The path %s is there twice. Remove one.", quote(path))
+			return twice(path)
 		case taken:
 			return polset.Fail(polset.ClassContentInvalid,
 				"%s and %s differ only in case or in their Unicode form, so that macOS and Windows take them for one. Rename or remove one of them.",
