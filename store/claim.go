@@ -58,7 +58,7 @@ func (s *Store) Claim(ctx context.Context, repositoryID, commit string, ttl time
 		}
 		batch = polset.Batch{Repository: repository(r), Remotes: map[string]polset.Remote{}, Look: look}
 		for _, i := range due {
-			c, err := tx.claim(ctx, r, i, ttl)
+			c, err := tx.claim(ctx, r.OrganizationID, i, ttl)
 			if err != nil {
 				return err
 			}
@@ -75,7 +75,7 @@ func (s *Store) Claim(ctx context.Context, repositoryID, commit string, ttl time
 	return batch, nil
 }
 
-func (t *tx) claim(ctx context.Context, r rows.Repository, i rows.Ingestion, ttl time.Duration) (polset.Claim, error) {
+func (t *tx) claim(ctx context.Context, organizationID string, i rows.Ingestion, ttl time.Duration) (polset.Claim, error) {
 	n, err := t.ClaimIngestion(ctx, rows.ClaimIngestionParams{
 		ID: i.ID, Lease: i.Lease, LeasedUntil: t.now.Add(ttl), Now: nullTime(t.now),
 	})
@@ -91,7 +91,7 @@ func (t *tx) claim(ctx context.Context, r rows.Repository, i rows.Ingestion, ttl
 	if i, err = t.Ingestion(ctx, i.ID); err != nil {
 		return polset.Claim{}, err
 	}
-	t.note(r.OrganizationID, "ingestion.running", i.ID, map[string]string{
+	t.note(organizationID, "ingestion.running", i.ID, map[string]string{
 		"policy-set": i.PolicySetID, "lease": strconv.FormatInt(i.Lease, 10), "attempt": strconv.FormatInt(i.Attempts, 10),
 	})
 	c := polset.Claim{Lease: polset.Lease{IngestionID: i.ID, Number: i.Lease}, Ingestion: ingestion(i)}

@@ -21,12 +21,15 @@ type arrival struct {
 // insertIngestion accepts a commit for a policy set, with the settings of
 // this moment. The caller enqueues it.
 func (s *Store) insertIngestion(ctx context.Context, tx *tx, set rows.PolicySet, a arrival) (rows.Ingestion, error) {
-	path, err := polset.CleanPath(set.PoliciesPath)
-	if err != nil {
-		return rows.Ingestion{}, err
+	path := "" // policies-path is one in a repository
+	if set.RepositoryID.Valid {
+		var err error
+		if path, err = polset.CleanPath(set.PoliciesPath); err != nil {
+			return rows.Ingestion{}, err
+		}
 	}
 	id := polset.NewID("ing")
-	err = tx.InsertIngestion(ctx, rows.InsertIngestionParams{
+	err := tx.InsertIngestion(ctx, rows.InsertIngestionParams{
 		ID: id, PolicySetID: set.ID, RepositoryID: set.RepositoryID, TokenID: set.TokenID, InstallationID: set.InstallationID, Generation: set.Generation,
 		Branch: set.Branch, PushedBranch: a.pushedBranch, CommitID: a.commit, Path: path, Submodules: set.Submodules,
 		Kind: set.Kind, Cause: string(a.cause), DeliveryGUID: a.delivery, UpdatePatterns: set.UpdatePatterns,

@@ -81,35 +81,39 @@ func (s *Store) Fail(ctx context.Context, l polset.Lease, f *polset.Failure, con
 		if done, err := h.ended(polset.IngestionFailed); done || err != nil {
 			return err
 		}
-		if err := s.reachByFailure(ctx, tx, h.repository, f); err != nil {
-			return err
-		}
-		v, err := tx.startVersion(ctx, &h, contentText(content))
-		if err != nil {
-			return err
-		}
-		if err := canMove(v, polset.VersionErrored); err != nil {
-			return err
-		}
-		where, err := diagnosticsText(f.Diagnostics)
-		if err != nil {
-			return err
-		}
-		err = tx.FailVersion(ctx, rows.FailVersionParams{
-			ID: v.ID, Now: nullTime(tx.now), Content: cmp.Or(contentText(content), v.Content),
-			Error: string(f.Class), ErrorMessage: f.Message, Diagnostics: where,
-		})
-		if err != nil {
-			return err
-		}
-		if f.Class == polset.ClassAuth {
-			if err := tx.refused(ctx, h, f.Message); err != nil {
-				return err
-			}
-		}
-		tx.noteVersion(h, "version.errored", map[string]string{"error": string(f.Class), "tree": content.Tree})
-		return s.end(ctx, tx, h, polset.IngestionFailed, v.ID, "")
+		return s.fail(ctx, tx, h, f, content)
 	})
+}
+
+func (s *Store) fail(ctx context.Context, tx *tx, h held, f *polset.Failure, content polset.Content) error {
+	if err := s.reachByFailure(ctx, tx, h.repository, f); err != nil {
+		return err
+	}
+	v, err := tx.startVersion(ctx, &h, contentText(content))
+	if err != nil {
+		return err
+	}
+	if err := canMove(v, polset.VersionErrored); err != nil {
+		return err
+	}
+	where, err := diagnosticsText(f.Diagnostics)
+	if err != nil {
+		return err
+	}
+	err = tx.FailVersion(ctx, rows.FailVersionParams{
+		ID: v.ID, Now: nullTime(tx.now), Content: cmp.Or(contentText(content), v.Content),
+		Error: string(f.Class), ErrorMessage: f.Message, Diagnostics: where,
+	})
+	if err != nil {
+		return err
+	}
+	if f.Class == polset.ClassAuth {
+		if err := tx.refused(ctx, h, f.Message); err != nil {
+			return err
+		}
+	}
+	tx.noteVersion(h, "version.errored", map[string]string{"error": string(f.Class), "tree": content.Tree})
+	return s.end(ctx, tx, h, polset.IngestionFailed, v.ID, "")
 }
 
 // refused degrades the set of an ingestion whose credential, which is the set's
@@ -243,11 +247,21 @@ func canMove(v rows.Version, next polset.VersionStatus) error {
 
 // makeCurrent puts a ready version in force if the ingestion still speaks for
 // the set: of the present generation, and of the commit where the branch was
-// last seen. So neither a late worker nor a replayed delivery can roll back. It
-// says whether another was in force.
+// last seen. So neither a late worker nor a replayed delivery can roll back. An
+// upload, which has no commit, speaks for the set unless a version that was
+// created later is in force. It says whether another was in force.
 func (t *tx) makeCurrent(ctx context.Context, h held, v rows.Version) (changed bool, err error) {
 	if v.Status != string(polset.VersionReady) || h.ingestion.Generation != h.set.Generation ||
-		h.ingestion.RepositoryID != h.set.RepositoryID || h.ingestion.CommitID == "" {
+		h.ingestion.RepositoryID != h.set.RepositoryID {
+		return false, nil
+	}
+	if h.ingestion.Cause == string(polset.CauseUpload) {
+		if newer, err := t.outranks(ctx, v, h.set.CurrentVersionID); err != nil || !newer {
+			return false, err
+		}
+		return true, t.putInForce(ctx, h, v)
+	}
+	if h.ingestion.CommitID == "" {
 		return false, nil
 	}
 	seen, err := t.Branch(ctx, rows.BranchParams{

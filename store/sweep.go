@@ -16,8 +16,8 @@ const sweepSize = 500
 // Sweep puts work into the queue again that is due and that nothing woke for
 // a while, from the rows alone: whatever a crash left running, and whatever
 // lost its job. It says how many ingestions it woke. Any number of nodes may
-// sweep at once; a job too many is harmless. It also forgets reports and dry
-// runs of long ago.
+// sweep at once; a job too many is harmless. It also gives up uploads that were
+// interrupted long ago, and forgets reports and dry runs of long ago.
 func (s *Store) Sweep(ctx context.Context) (int, error) {
 	woken := 0
 	err := s.write(ctx, polset.System, func(ctx context.Context, tx *tx) error {
@@ -28,6 +28,9 @@ func (s *Store) Sweep(ctx context.Context) (int, error) {
 		woken = len(list)
 		return s.wakeAll(ctx, tx, list)
 	})
+	if err == nil {
+		err = s.endUploads(ctx)
+	}
 	if err == nil {
 		err = s.forget(ctx)
 	}
@@ -81,6 +84,9 @@ func (s *Store) takeOver(ctx context.Context) error {
 		}
 		list, err := tx.UnfinishedFirst(ctx)
 		if err != nil {
+			return err
+		}
+		if err := tx.releaseUploads(ctx); err != nil {
 			return err
 		}
 		if _, err := tx.VoidLeases(ctx, tx.now); err != nil {

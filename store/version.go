@@ -148,7 +148,7 @@ func diagnostics(text string) (list []polset.Diagnostic, err error) {
 // contentText is content as the rows hold it.
 func contentText(c polset.Content) string {
 	if c.Tree == "" {
-		return "" // nothing is known yet
+		return "" // nothing is known yet, or it is an upload's: its TarDigest names it
 	}
 	return c.String()
 }
