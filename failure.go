@@ -95,7 +95,7 @@ func FailureOf(err error) *Failure {
 	}
 	return &Failure{
 		Class:   ClassInternal,
-		Message: "polset could not process this commit; its log says why.",
+		Message: "polset could not process this content; its log says why.",
 		Retry:   true,
 		Err:     err,
 	}

@@ -43,7 +43,7 @@ func (r retries) wait(failures int, key string, asked time.Duration) time.Durati
 func panicked(p any) error {
 	return &polset.Failure{
 		Class: polset.ClassInternal, Retry: true,
-		Message: "polset failed on this commit; its log says where.",
+		Message: "polset failed on this content; its log says where.",
 		Err:     fmt.Errorf("panic: %v\n%s", p, debug.Stack()),
 	}
 }

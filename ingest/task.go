@@ -22,7 +22,7 @@ func (w *Worker) workTask(s Snapshot, g *group, t task) (failure *polset.Failure
 	start := time.Now()
 	content := contentOf(t.Claim)
 	settle := func(cause error) (*polset.Failure, error) {
-		defer w.leave(g, leftBehind(cause))
+		defer w.leave(g.stopped, leftBehind(cause))
 		return polset.FailureOf(cause), w.settle(t, content, cause)
 	}
 	defer func() {
@@ -84,7 +84,7 @@ func (w *Worker) workTask(s Snapshot, g *group, t task) (failure *polset.Failure
 
 // leave turns away from a parser that goes on beyond its deadline: at once if
 // no more than MaxAbandoned do so, otherwise when one of them ends.
-func (w *Worker) leave(g *group, ended <-chan struct{}) {
+func (w *Worker) leave(stopped, ended <-chan struct{}) {
 	if ended == nil {
 		return
 	}
@@ -95,7 +95,7 @@ func (w *Worker) leave(g *group, ended <-chan struct{}) {
 			<-w.abandoned
 		}()
 	case <-ended:
-	case <-g.stopped:
+	case <-stopped:
 	}
 }
 
@@ -122,7 +122,7 @@ func repeats(newest *polset.Version, content polset.Content) bool {
 
 // build turns content into a stored archive. The artifact that it returns
 // beside an error says what of the content was known by then.
-func (w *Worker) build(ctx context.Context, s Snapshot, content polset.Content) (polset.Artifact, error) {
+func (w *Worker) build(ctx context.Context, s Contents, content polset.Content) (polset.Artifact, error) {
 	judged, err := w.judge(ctx, s, content)
 	partial := polset.Artifact{Content: judged.content}
 	if err != nil {

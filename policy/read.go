@@ -99,6 +99,9 @@ func otherKind(fsys fs.FS, dir string, names []string) string {
 		other, kind = sentinelConfig, polset.KindSentinel
 	}
 	if _, _, err := lookup(fsys, path.Join(dir, other)); err != nil {
+		if dir == "" { // which is where an upload has it
+			return " Add one there, or, where the policies lie elsewhere in a repository, set policies-path."
+		}
 		return " Add one, or correct policies-path."
 	}
 	return fmt.Sprintf(" There is a %s, though: is the kind of this policy set %s?", other, kind)

@@ -23,9 +23,9 @@ func TestNoConfiguration(t *testing.T) {
 		want string
 	}{
 		{"case 45 opa", repo("x/a.rego", "package a"), "x", polset.KindOPA, "There is no policies.hcl or policies.json in x. Add one, or correct policies-path."},
-		{"case 45 sentinel", repo("a", ""), "", polset.KindSentinel, "There is no sentinel.hcl in the root of the repository. Add one, or correct policies-path."},
+		{"case 45 sentinel", repo("a", ""), "", polset.KindSentinel, "There is no sentinel.hcl in the root directory. Add one there, or, where the policies lie elsewhere in a repository, set policies-path."},
 		{"the other kind", repo("x/sentinel.hcl", ""), "x", polset.KindOPA, "There is no policies.hcl or policies.json in x. There is a sentinel.hcl, though: is the kind of this policy set sentinel?"},
-		{"the other other kind", repo("policies.hcl", ""), "", polset.KindSentinel, "There is no sentinel.hcl in the root of the repository. There is a policies.hcl, though: is the kind of this policy set opa?"},
+		{"the other other kind", repo("policies.hcl", ""), "", polset.KindSentinel, "There is no sentinel.hcl in the root directory. There is a policies.hcl, though: is the kind of this policy set opa?"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := policy.Read(c.fsys, c.dir, c.kind)

@@ -95,10 +95,10 @@ func cleanDir(dir string) string {
 	return strings.TrimPrefix(path.Clean("/"+dir), "/")
 }
 
-// inDir says where in the repository dir is, for people.
+// inDir says where in the repository, or in the upload, dir is, for people.
 func inDir(dir string) string {
 	if dir == "" {
-		return "the root of the repository"
+		return "the root directory"
 	}
 	return dir
 }
