@@ -156,6 +156,23 @@ type Versions interface {
 	IngestionReader
 }
 
+// VersionCreator makes versions that wait for an upload.
+type VersionCreator interface {
+	// CreateVersion answers polset.ErrConflict for a policy set that follows a
+	// repository.
+	CreateVersion(ctx context.Context, by polset.Principal, policySetID string) (polset.Version, error)
+}
+
+// Uploader makes what clients upload ready, or says why it cannot be.
+type Uploader interface {
+	// Upload carries an archive into a version that waits for one, and returns
+	// the version once it is ready or errored. It goes on when the client goes
+	// away. The error is polset.ErrConflict where the version waits for none, a
+	// *polset.Failure that may be retried where the same upload may succeed
+	// later, and polset.ErrNotFound where the version is gone.
+	Upload(ctx context.Context, by polset.Principal, versionID string, archive io.Reader) (polset.Version, error)
+}
+
 // Tokens knows who holds a secret.
 type Tokens interface {
 	// Authenticate answers polset.ErrUnauthorized for a secret that is wrong,
@@ -218,6 +235,8 @@ type Config struct {
 	Heads         Heads
 	Repositories  Repositories
 	Objects       Objects
+	Uploads       VersionCreator
+	Uploader      Uploader
 
 	// PublicURL is how clients reach this server, such as
 	// https://polset.example.com. Links in documents begin with it.
@@ -236,6 +255,13 @@ type Config struct {
 	// set begins to follow it, and when a commit of it is asked for. Zero: 10
 	// seconds.
 	HeadTimeout time.Duration
+	// MaxArchiveBytes bounds the upload of an archive. Zero: 100 MiB.
+	MaxArchiveBytes int64
+	// SpoolDir holds uploads while they are received and worked on. Empty: the
+	// system's directory for temporary files.
+	SpoolDir string
+	// UploadIdle is how long an upload may stay silent. Zero: 30 seconds.
+	UploadIdle time.Duration
 	// RateLimiter limits requests of authenticated principals. Nil: no limit.
 	RateLimiter RateLimiter
 	// Logger receives one entry for each request. Nil: none.
@@ -251,6 +277,7 @@ type API struct {
 	Config
 	bootstrap [sha256.Size]byte
 	attempts  *attempts
+	receiving chan struct{} // holds a value for each upload that is being received
 	metrics   metrics
 	routes    []Route
 }
@@ -277,6 +304,8 @@ func New(cfg Config) (*API, error) {
 		{"Heads", cfg.Heads == nil},
 		{"Repositories", cfg.Repositories == nil},
 		{"Objects", cfg.Objects == nil},
+		{"Uploads", cfg.Uploads == nil},
+		{"Uploader", cfg.Uploader == nil},
 	} {
 		if part.missing {
 			return nil, fmt.Errorf("api configuration: %s is required", part.name)
@@ -299,6 +328,12 @@ func New(cfg Config) (*API, error) {
 	if cfg.HeadTimeout == 0 {
 		cfg.HeadTimeout = 10 * time.Second
 	}
+	if cfg.MaxArchiveBytes == 0 {
+		cfg.MaxArchiveBytes = 100 << 20
+	}
+	if cfg.UploadIdle == 0 {
+		cfg.UploadIdle = 30 * time.Second
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
@@ -309,6 +344,7 @@ func New(cfg Config) (*API, error) {
 		Config:    cfg,
 		bootstrap: sha256.Sum256([]byte(cfg.BootstrapToken.Reveal())),
 		attempts:  newAttempts(cfg.Now),
+		receiving: make(chan struct{}, maxReceiving),
 	}
 	if a.metrics, err = newMetrics(cfg.Registerer); err != nil {
 		return nil, fmt.Errorf("register api metrics: %w", err)

@@ -40,6 +40,7 @@ type link struct {
 	Name      string        `json:"name,omitempty"` // to read: of the file that a client saves
 	Kind      string        `json:"kind,omitempty"` // to upload: the type of the resource, as in JSON:API
 	ID        string        `json:"id,omitempty"`   // to upload: of the resource
+	By        string        `json:"by,omitempty"`   // to upload: the actor who was given the link
 	Expires   int64         `json:"exp"`            // in Unix seconds
 }
 
@@ -87,11 +88,24 @@ func refuseObject(*request) error {
 // uploadObject takes the bytes of a resource from whoever holds a link to it.
 // The link is the only proof: clients send no token.
 func (a *API) uploadObject(r *request) error {
-	_, ok := a.openLink(r.Param("token"), linkPut)
+	l, ok := a.openLink(r.Param("token"), linkPut)
 	if !ok {
 		return refuseObject(r)
 	}
-	return refuseObject(r) // nothing takes uploads yet
+	var take func(*request, link) (document, error)
+	switch l.Kind {
+	case "policy-set-versions":
+		take = a.uploadVersion
+	default:
+		return refuseObject(r)
+	}
+	taken, err := take(r, l)
+	// The work took as long as it needed; the answer may not.
+	late := extend(http.NewResponseController(r.Response()).SetWriteDeadline, time.Now().Add(answerTime))
+	if err := errors.Join(err, late); err != nil {
+		return err
+	}
+	return r.send(http.StatusOK, taken)
 }
 
 // downloadObject streams an object to whoever holds a link to it.

@@ -95,6 +95,7 @@ func (a *API) table() []Route {
 		{http.MethodPost, set + "/actions/rotate-webhook-secret", AccessToken, manage, a.rotateWebhookSecret, shows("policy-sets", policySetAttributes{}, "Give the repository's webhook a new secret")},
 
 		{http.MethodGet, set + "/versions", AccessToken, read, a.listVersions, lists("policy-set-versions", versionAttributes{}, "List versions, the newest first").with("filter[status]", "filter[commit-sha]")},
+		{http.MethodPost, set + "/versions", AccessToken, manage, a.createVersion, shows("policy-set-versions", versionAttributes{}, "Create a version to upload an archive to").answering(http.StatusCreated)},
 		{http.MethodGet, set + "/ingestions", AccessToken, read, a.listIngestions, lists("policy-set-ingestions", ingestionAttributes{}, "List what became of commits, the newest first").with("filter[status]", "filter[commit-sha]")},
 		{http.MethodGet, version, AccessToken, read, a.showVersion, shows("policy-set-versions", versionAttributes{}, "Show a version").including("policy_set")},
 		{http.MethodGet, version + "/download", AccessToken, read, a.downloadVersion, redirects("Download the archive of a version")},

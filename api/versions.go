@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"regexp"
 	"slices"
@@ -107,6 +108,57 @@ func versionResource(v polset.Version) resource {
 	}
 }
 
+// versionFor is the resource of a version as a principal sees it: with the link
+// to upload it, while it waits for an upload and the principal may send one.
+func (a *API) versionFor(by polset.Principal, v polset.Version) resource {
+	res := versionResource(v)
+	if v.Source == polset.SourceAPI && v.Status == polset.VersionPending && by.Can(polset.PermissionManagePolicies) {
+		res.Links["upload"] = a.objectURL(link{Operation: linkPut, Kind: res.Type, ID: v.ID, By: by.Actor})
+	}
+	return res
+}
+
+// createVersion makes a version that waits for an upload. Clients send no body,
+// and what they send is not read.
+func (a *API) createVersion(r *request) error {
+	v, err := a.Uploads.CreateVersion(r.ctx(), r.by, r.Param("policy_set"))
+	if errors.Is(err, polset.ErrConflict) {
+		return problem{
+			Status: http.StatusUnprocessableEntity, Title: "unprocessable entity",
+			Detail: "The policy set follows a repository, whose commits are its versions. Push to it, or remove vcs-repo from the policy set to upload versions.",
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return r.send(http.StatusCreated, single(a.versionFor(r.by, v)))
+}
+
+// uploadVersion takes the archive of a version. The answer comes when the
+// version is ready or errored.
+func (a *API) uploadVersion(r *request, l link) (document, error) {
+	v, err := a.Versions.Version(r.ctx(), polset.System, l.ID)
+	if err != nil {
+		return document{}, err
+	}
+	if v.Status.Terminal() { // before its bytes are read
+		return document{}, conflict("This version was uploaded before, and is %s. Create another version to upload again.", v.Status)
+	}
+	u, err := a.receive(r, a.MaxArchiveBytes, "POLSET_MAX_ARCHIVE_BYTES")
+	if err != nil {
+		return document{}, err
+	}
+	defer a.discard(u)
+	v, err = a.Uploader.Upload(r.ctx(), polset.Principal{Actor: l.By}, l.ID, u)
+	if errors.Is(err, polset.ErrConflict) {
+		return document{}, conflict("This version takes no upload now: it was uploaded before, another upload of it is being worked on, or its policy set follows a repository. Create another version to upload again.")
+	}
+	if err != nil {
+		return document{}, err
+	}
+	return single(versionResource(v)), nil
+}
+
 func (a *API) listVersions(r *request) error {
 	page, err := r.page()
 	if err != nil {
@@ -122,7 +174,7 @@ func (a *API) listVersions(r *request) error {
 	}
 	var data []resource
 	for _, v := range versions {
-		data = append(data, versionResource(v))
+		data = append(data, a.versionFor(r.by, v))
 	}
 	return r.send(http.StatusOK, a.list(r, data, page, total))
 }
@@ -144,7 +196,7 @@ func (a *API) showVersion(r *request) error {
 		}
 		included = append(included, a.policySetResource(set, false))
 	}
-	return r.send(http.StatusOK, single(versionResource(v), included...))
+	return r.send(http.StatusOK, single(a.versionFor(r.by, v), included...))
 }
 
 // downloadVersion sends the client on to a link that carries its own proof, so

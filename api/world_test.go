@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/polset/polset"
 	"github.com/polset/polset/api"
+	"github.com/polset/polset/ingest"
 	"github.com/polset/polset/store"
 	"github.com/polset/polset/store/object"
 )
@@ -63,6 +65,8 @@ func newWorld(t *testing.T, adjust ...func(*api.Config)) *world {
 		PublicURL: web.URL, BootstrapToken: polset.NewSecret(admin), LinkKey: []byte(strings.Repeat("k", 32)),
 		Logger: zap.New(core), Now: func() time.Time { return time.Now().Add(time.Duration(w.clock.Load())) },
 	}
+	cfg.Uploads, cfg.Uploader = w.store, w.uploader(w.dir)
+	cfg.SpoolDir = filepath.Join(w.dir, "spool")
 	for _, f := range adjust {
 		f(&cfg)
 	}
@@ -75,6 +79,27 @@ func newWorld(t *testing.T, adjust ...func(*api.Config)) *world {
 	w.acme, w.guest = w.token(w.acmeID, polset.Permissions()...), w.token(w.acmeID, polset.PermissionRead)
 	w.evil = w.token(w.evilID, polset.Permissions()...)
 	return w
+}
+
+// uploader is the one that a server has, with a spool directory below dir.
+func (w *world) uploader(dir string) *ingest.Uploader {
+	w.t.Helper()
+	spool := filepath.Join(dir, "spool")
+	if err := os.Mkdir(spool, 0o700); err != nil {
+		w.t.Fatal(err)
+	}
+	worker, err := ingest.New(ingest.Config{
+		Ledger: w.store, Versions: w.store, Branches: w.store, Endings: w.store, Source: struct{ ingest.Source }{}, Objects: w.bucket, SpoolDir: spool,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	u, err := ingest.NewUploader(ingest.UploaderConfig{Worker: worker, Uploads: w.store})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(u.Close)
+	return u
 }
 
 // organization makes an organization and returns its id.

@@ -53,6 +53,7 @@ type config struct {
 	ReconcileInterval time.Duration `env:"POLSET_RECONCILE_INTERVAL" default:"5m" help:"How often each followed branch is looked at, whatever deliveries say (${default})."`
 
 	Workers         int           `env:"POLSET_WORKERS" default:"16" placeholder:"N" help:"Commits ingested at once (${default})."`
+	Uploads         int           `env:"POLSET_UPLOADS" default:"4" placeholder:"N" help:"Uploads worked on at once (${default})."`
 	MaxAttempts     int           `env:"POLSET_MAX_ATTEMPTS" default:"6" placeholder:"N" help:"Attempts at a commit before a passing fault becomes final (${default}); half as many where the git server hangs or sends corrupt data."`
 	RetryBase       time.Duration `env:"POLSET_RETRY_BASE" default:"2s" help:"Wait before the second attempt; doubles each time (${default})."`
 	SweepInterval   time.Duration `env:"POLSET_SWEEP_INTERVAL" default:"15s" help:"How often unfinished work is looked for in the rows (${default})."`
@@ -90,7 +91,7 @@ func (c *config) check() error {
 		return err
 	}
 	for name, n := range map[string]int64{
-		"POLSET_WORKERS": int64(c.Workers), "POLSET_MAX_ATTEMPTS": int64(c.MaxAttempts),
+		"POLSET_WORKERS": int64(c.Workers), "POLSET_UPLOADS": int64(c.Uploads), "POLSET_MAX_ATTEMPTS": int64(c.MaxAttempts),
 		"POLSET_RETRY_BASE": int64(c.RetryBase), "POLSET_RECONCILE_INTERVAL": int64(c.ReconcileInterval),
 		"POLSET_SWEEP_INTERVAL": int64(c.SweepInterval),
 		"POLSET_LEASE":          int64(c.Lease), "POLSET_GIT_CONNECT_TIMEOUT": int64(c.ConnectTimeout),

@@ -75,6 +75,7 @@ type node struct {
 	github *githubapp.Client
 	git    *source.Git
 	worker *ingest.Worker
+	upload *ingest.Uploader
 	loops  []loop
 	echo   *echo.Echo
 	tls    *tls.Config
@@ -111,6 +112,9 @@ func newNode(ctx context.Context, c config, log *zap.Logger) (_ *node, err error
 	if n.worker, err = c.newWorker(n, bucket, log, registry); err != nil {
 		return nil, err
 	}
+	if n.upload, err = ingest.NewUploader(ingest.UploaderConfig{Worker: n.worker, Uploads: n.store, AtOnce: c.Uploads}); err != nil {
+		return nil, err
+	}
 	if err := c.addLoops(n, log, registry); err != nil {
 		return nil, err
 	}
@@ -124,6 +128,7 @@ func newNode(ctx context.Context, c config, log *zap.Logger) (_ *node, err error
 		Organizations: n.store, Connections: n.store, PolicySets: n.store, Policies: n.store, Versions: n.store,
 		Tokens: n.store, Audit: n.store, Heads: n.git, Objects: bucket,
 		Apps: c.apps(n.store), Installations: n.store, Repositories: n.github, Actions: n.store, SetupLinks: n.store,
+		Uploads: n.store, Uploader: n.upload, MaxArchiveBytes: c.MaxArchiveBytes, SpoolDir: c.spool(),
 		PublicURL: c.PublicURL, LinkKey: key.Derive("object links"),
 		BootstrapToken: polset.NewSecret(c.BootstrapToken),
 		GitHubURL:      c.GitHubURL, GitHubAPIURL: c.GitHubAPIURL,
@@ -183,14 +188,13 @@ func (c config) newSource(n *node, log *zap.Logger, registry prometheus.Register
 }
 
 func (c config) newWorker(n *node, objects ingest.Objects, log *zap.Logger, registry prometheus.Registerer) (*ingest.Worker, error) {
-	spool := filepath.Join(c.DataDir, "spool")
-	if err := clearSpool(spool); err != nil {
+	if err := clearSpool(c.spool()); err != nil {
 		return nil, err
 	}
 	return ingest.New(ingest.Config{
 		Ledger: n.store, Versions: n.store, Endings: n.store, Branches: n.store,
 		Source: snapshots{n.git}, Objects: objects,
-		Limits: c.limits(), SpoolDir: spool,
+		Limits: c.limits(), SpoolDir: c.spool(),
 		Lease: c.Lease, MaxAttempts: c.MaxAttempts, RetryBase: c.RetryBase,
 		FetchTimeout: c.FetchTimeout, ValidateTimeout: c.ValidateTimeout, StoreTimeout: c.StoreTimeout,
 		Logger: log.Named("ingest"), Registerer: registry,
@@ -212,6 +216,9 @@ func (c config) registerWebhooks(n *node, log *zap.Logger, registry prometheus.R
 	receiver.Register(n.echo)
 	return nil
 }
+
+// spool is the directory of what is received or written and not stored yet.
+func (c config) spool() string { return filepath.Join(c.DataDir, "spool") }
 
 // clearSpool makes the spool directory, and removes what a crash left in it.
 // Nodes do not share a data directory.
@@ -286,6 +293,7 @@ func (n *node) serve(ctx context.Context, listener net.Listener) error {
 		n.log.Warn("requests cut off", zap.Error(e))
 		err = errors.Join(err, server.Close())
 	}
+	n.upload.Close()
 	looped.Wait()
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
