@@ -108,7 +108,8 @@ type PolicySetReader interface {
 	PolicySets(ctx context.Context, by polset.Principal, organization string, filter polset.PolicySetFilter, page polset.Page) ([]polset.PolicySet, int, error)
 }
 
-// PolicySetWriter makes, changes and removes policy sets.
+// PolicySetWriter makes, changes and removes policy sets. What the rows do not
+// allow is a polset.Refused.
 type PolicySetWriter interface {
 	CreatePolicySet(ctx context.Context, by polset.Principal, draft polset.PolicySetDraft) (polset.PolicySet, error)
 	UpdatePolicySet(ctx context.Context, by polset.Principal, id string, change polset.PolicySetChange) (polset.PolicySet, error)
@@ -119,6 +120,8 @@ type PolicySetWriter interface {
 type PolicySets interface {
 	PolicySetReader
 	PolicySetWriter
+	PolicySetMembers
+	TagSelectors
 }
 
 // Actions is what may be asked of a policy set besides a change. Both answer
@@ -228,6 +231,7 @@ type Config struct {
 	SetupLinks    SetupLinks
 	PolicySets    PolicySets
 	Policies      Policies
+	Related       Related
 	Actions       Actions
 	Versions      Versions
 	Tokens        Tokens
@@ -297,6 +301,7 @@ func New(cfg Config) (*API, error) {
 		{"SetupLinks", cfg.SetupLinks == nil},
 		{"PolicySets", cfg.PolicySets == nil},
 		{"Policies", cfg.Policies == nil},
+		{"Related", cfg.Related == nil},
 		{"Actions", cfg.Actions == nil},
 		{"Versions", cfg.Versions == nil},
 		{"Tokens", cfg.Tokens == nil},

@@ -27,8 +27,10 @@ func (f *fakeStore) CreatePolicySet(ctx context.Context, by polset.Principal, d 
 	}
 	s := polset.PolicySet{
 		ID: f.id("polset"), OrganizationID: org.ID, Organization: org.Name, Name: d.Name, Description: d.Description,
-		Global: d.Global, Kind: d.Kind, Overridable: d.Overridable, PoliciesPath: d.PoliciesPath, CreatedAt: epoch, UpdatedAt: epoch,
+		Global: d.Global, Kind: d.Kind, PoliciesPath: d.PoliciesPath, CreatedAt: epoch, UpdatedAt: epoch,
 	}
+	agent := polset.AgentSettings{Enabled: d.AgentEnabled, ToolVersion: d.PolicyToolVersion, Overridable: d.Overridable}.For(d.Kind)
+	s.AgentEnabled, s.PolicyToolVersion, s.Overridable = agent.Enabled, agent.ToolVersion, agent.Overridable
 	if d.VCS != nil {
 		s.VCS = f.vcs(*d.VCS)
 		s.Completeness = &polset.Completeness{}
@@ -149,7 +151,7 @@ func (f *fakeStore) UpdatePolicySet(_ context.Context, by polset.Principal, id s
 		set(&s.Description, c.Description)
 		set(&s.Global, c.Global)
 		set(&s.PoliciesPath, c.PoliciesPath)
-		if c.Overridable != nil {
+		if c.Overridable != nil && s.AgentEnabled {
 			s.Overridable = c.Overridable
 		}
 		if c.VCS != nil {
@@ -262,4 +264,21 @@ func (f *fakeStore) Ingestions(ctx context.Context, by polset.Principal, setID s
 		}
 	}
 	return slicePage(seen, page), len(seen), nil
+}
+
+// Members and tag selectors are on the world.
+func (f *fakeStore) AddMembers(context.Context, polset.Principal, string, polset.Relation, []string) error {
+	panic("the fake store relates nothing")
+}
+
+func (f *fakeStore) RemoveMembers(context.Context, polset.Principal, string, polset.Relation, []string) error {
+	panic("the fake store relates nothing")
+}
+
+func (f *fakeStore) AddTagSelectors(context.Context, polset.Principal, string, []polset.TagSelector) error {
+	panic("the fake store relates nothing")
+}
+
+func (f *fakeStore) RemoveTagSelectors(context.Context, polset.Principal, string, []polset.TagSelector) error {
+	panic("the fake store relates nothing")
 }

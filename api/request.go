@@ -50,6 +50,16 @@ func (o optional[T]) Or(fallback T) T {
 	return fallback
 }
 
+// given is what PATCH sets: nil where the attribute is left out, the zero value
+// where it is null.
+func (o optional[T]) given() *T {
+	if !o.Present {
+		return nil
+	}
+	value := o.Or(*new(T))
+	return &value
+}
+
 // A draft is the resource of a request's document. Attributes that T does not
 // have are ignored, as HCP Terraform ignores them.
 type draft[T any] struct {
@@ -183,7 +193,10 @@ func member(pointer string) string {
 
 // readBody returns a body that is JSON of bounded size and depth, and free of
 // NUL, which PostgreSQL cannot hold.
-func readBody(r *request) ([]byte, error) {
+func readBody(r *request) ([]byte, error) { return readBodyOf(r, maxBody) }
+
+// readBodyOf is readBody with another limit.
+func readBodyOf(r *request, limit int64) ([]byte, error) {
 	req := r.Request()
 	given, _, err := mime.ParseMediaType(req.Header.Get(echo.HeaderContentType))
 	if err != nil || given != mediaType {
@@ -192,11 +205,11 @@ func readBody(r *request) ([]byte, error) {
 	if enc := req.Header.Get(echo.HeaderContentEncoding); enc != "" && !strings.EqualFold(enc, "identity") {
 		return nil, problem{Status: http.StatusUnsupportedMediaType, Title: "unsupported media type", Detail: "The body must not be compressed."}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(r.Response(), req.Body, maxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(r.Response(), req.Body, limit))
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
-			return nil, problem{Status: http.StatusRequestEntityTooLarge, Title: "payload too large", Detail: fmt.Sprintf("The body must not exceed %d bytes.", maxBody)}
+			return nil, problem{Status: http.StatusRequestEntityTooLarge, Title: "payload too large", Detail: fmt.Sprintf("The body must not exceed %d bytes.", limit)}
 		}
 		return nil, badJSON("The body ended early.")
 	}

@@ -63,7 +63,7 @@ func (a *API) table() []Route {
 		installations = prefix + "/github-app/installations"
 		installation  = prefix + "/github-app/installation/:installation"
 	)
-	return slices.Concat(a.policyRoutes(), []Route{
+	return slices.Concat(a.policyRoutes(), a.memberRoutes(), a.tagSelectorRoutes(), []Route{
 		{http.MethodGet, "/.well-known/terraform.json", AccessPublic, "", a.discover, answersJSON(discovery{}, "Service discovery for Terraform")},
 		{http.MethodGet, prefix + "/ping", AccessPublic, "", a.ping, answers204("Tell that polset is here")},
 		{http.MethodGet, objectPattern, AccessPublic, "", a.downloadObject, sendsBytes("Download an object by its link")},
@@ -85,7 +85,7 @@ func (a *API) table() []Route {
 		{http.MethodDelete, installation + "/relationships/organizations", AccessSiteAdmin, "", a.unbindOrganizations, relates("organizations", "Take an installation from organizations")},
 		{http.MethodPost, org + "/github-app/setup-links", AccessToken, manage, a.createSetupLink, shows("github-app-setup-links", setupLinkAttributes{}, "Make a link that installs the GitHub App").answering(http.StatusCreated)},
 
-		{http.MethodGet, org + "/policy-sets", AccessToken, read, a.listPolicySets, lists("policy-sets", policySetAttributes{}, "List policy sets").with("search[name]", "filter[kind]").including(policySetIncludes...)},
+		{http.MethodGet, org + "/policy-sets", AccessToken, read, a.listPolicySets, lists("policy-sets", policySetAttributes{}, "List policy sets").with("search[name]", "filter[kind]", "filter[versioned]").including(policySetIncludes...)},
 		{http.MethodPost, org + "/policy-sets", AccessToken, manage, a.createPolicySet, creates("policy-sets", policySetDraft{}, policySetAttributes{}, "Create a policy set")},
 		{http.MethodGet, set, AccessToken, read, a.showPolicySet, shows("policy-sets", policySetAttributes{}, "Show a policy set").including(policySetIncludes...)},
 		{http.MethodPatch, set, AccessToken, manage, a.updatePolicySet, changes("policy-sets", policySetDraft{}, policySetAttributes{}, "Change a policy set")},

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,7 +16,11 @@ import (
 // a member already is passed over. Where anything is refused the error is a
 // polset.Refused, whose indices count in ids, and nothing changes.
 func (s *Store) AddMembers(ctx context.Context, by polset.Principal, policySetID string, relation polset.Relation, ids []string) error {
-	err := s.rearrange(ctx, by, policySetID, func(now polset.PolicySet) arrangement {
+	var policies []string
+	if relation == polset.RelationPolicies {
+		policies = ids
+	}
+	err := s.rearrange(ctx, by, policySetID, policies, func(now polset.PolicySet) arrangement {
 		return arrangement{members: map[polset.Relation][]string{relation: append(slices.Clone(*now.Members.Of(relation)), ids...)}, given: ids}
 	})
 	if err != nil {
@@ -26,7 +31,7 @@ func (s *Store) AddMembers(ctx context.Context, by polset.Principal, policySetID
 
 // RemoveMembers ends relations of a policy set; what is no member is passed over.
 func (s *Store) RemoveMembers(ctx context.Context, by polset.Principal, policySetID string, relation polset.Relation, ids []string) error {
-	err := s.rearrange(ctx, by, policySetID, func(now polset.PolicySet) arrangement {
+	err := s.rearrange(ctx, by, policySetID, nil, func(now polset.PolicySet) arrangement {
 		return arrangement{members: map[polset.Relation][]string{relation: without(*now.Members.Of(relation), ids)}}
 	})
 	if err != nil {
@@ -36,11 +41,16 @@ func (s *Store) RemoveMembers(ctx context.Context, by polset.Principal, policySe
 }
 
 // rearrange changes the members and tag selectors of a policy set, which is
-// held meanwhile, to what f makes of those that it has.
-func (s *Store) rearrange(ctx context.Context, by polset.Principal, policySetID string, f func(now polset.PolicySet) arrangement) error {
+// held meanwhile, to what f makes of those that it has. The policies are those
+// that it may take.
+func (s *Store) rearrange(ctx context.Context, by polset.Principal, policySetID string, policies []string, f func(now polset.PolicySet) arrangement) error {
 	return s.write(ctx, by, func(ctx context.Context, tx *tx) error {
-		if _, err := tx.PolicySet(ctx, rows.PolicySetParams{ID: policySetID, Tenant: by.OrganizationID}); err != nil {
+		before, err := tx.PolicySet(ctx, rows.PolicySetParams{ID: policySetID, Tenant: by.OrganizationID})
+		if err != nil {
 			return found(err)
+		}
+		if err := tx.holdThose(ctx, before.PolicySet.OrganizationID, policies); err != nil {
+			return err
 		}
 		if err := tx.lock(ctx, policySetRow, policySetID); err != nil {
 			return err
@@ -117,6 +127,30 @@ func (t *tx) arrange(ctx context.Context, set rows.PolicySet, now polset.PolicyS
 		return changed || exchanged, err
 	}
 	return changed, nil
+}
+
+// holdThose holds those of the policies that the organization has, as
+// holdPolicies does; what it does not have is for unfit to say.
+func (t *tx) holdThose(ctx context.Context, organizationID string, ids []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	var q filter
+	q.add("organization_id = ?", organizationID)
+	q.in("id", ids)
+	there, err := selectAll(ctx, t.jobs, "policies", "SELECT id FROM policies"+q.where(), q.args, func(result *sql.Rows) (id string, err error) {
+		return id, result.Scan(&id)
+	})
+	if err != nil {
+		return err
+	}
+	slices.Sort(there)
+	for _, id := range there {
+		if err := t.lock(ctx, policyRow, id); err != nil && !errors.Is(err, polset.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
 }
 
 // unfit says which of the ids cannot become members: what the organization does

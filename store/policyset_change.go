@@ -142,6 +142,9 @@ func (s *Store) lockForChange(ctx context.Context, tx *tx, set rows.PolicySet, c
 		f.branch, f.submodules = set.Branch, set.Submodules
 		f.tokenID, f.installationID = set.TokenID.String, set.InstallationID.String
 	}
+	if err := tx.holdThose(ctx, set.OrganizationID, c.Members[polset.RelationPolicies]); err != nil {
+		return f, err
+	}
 	if err := tx.lock(ctx, policySetRow, set.ID); err != nil {
 		return f, err
 	}

@@ -38,6 +38,9 @@ func (s *Store) CreatePolicySet(ctx context.Context, by polset.Principal, d pols
 				return err
 			}
 		}
+		if err := tx.holdThose(ctx, o.ID, d.Members.Policies); err != nil {
+			return err
+		}
 		id := polset.NewID("polset")
 		agent := polset.AgentSettings{Enabled: d.AgentEnabled, ToolVersion: d.PolicyToolVersion, Overridable: d.Overridable}.For(d.Kind)
 		n, err := tx.InsertPolicySet(ctx, rows.InsertPolicySetParams{

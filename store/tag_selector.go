@@ -15,7 +15,7 @@ import (
 // already are passed over. Where anything is refused the error is a
 // polset.Refused, and nothing changes.
 func (s *Store) AddTagSelectors(ctx context.Context, by polset.Principal, policySetID string, selectors []polset.TagSelector) error {
-	err := s.rearrange(ctx, by, policySetID, func(now polset.PolicySet) arrangement {
+	err := s.rearrange(ctx, by, policySetID, nil, func(now polset.PolicySet) arrangement {
 		wanted := append(slices.Clone(now.TagSelectors), selectors...)
 		return arrangement{selectors: &wanted}
 	})
@@ -28,7 +28,7 @@ func (s *Store) AddTagSelectors(ctx context.Context, by polset.Principal, policy
 // RemoveTagSelectors takes tag selectors away; what the set does not have is
 // passed over.
 func (s *Store) RemoveTagSelectors(ctx context.Context, by polset.Principal, policySetID string, selectors []polset.TagSelector) error {
-	err := s.rearrange(ctx, by, policySetID, func(now polset.PolicySet) arrangement {
+	err := s.rearrange(ctx, by, policySetID, nil, func(now polset.PolicySet) arrangement {
 		wanted := selectorsWithout(now.TagSelectors, selectors)
 		return arrangement{selectors: &wanted}
 	})
