@@ -19,7 +19,7 @@ func TestPolicySets(t *testing.T) {
 			p, err := b.CreatePolicySet(b.ctx(), admin, d)
 			b.must(err)
 			if got := b.set(p.ID); got.Name != d.Name || got.Kind != d.Kind || got.Description != d.Description ||
-				got.Global != d.Global || (got.Overridable == nil) != (d.Overridable == nil) || got.PoliciesPath != d.PoliciesPath ||
+				got.Global != d.Global || (got.Overridable == nil) != (d.Kind == polset.KindSentinel) || got.PoliciesPath != d.PoliciesPath ||
 				got.VCS != nil || got.Organization != b.org.Name || got.CreatedAt.IsZero() {
 				b.Fatalf("got %+v", got)
 			}
@@ -54,6 +54,7 @@ func TestPolicySets(t *testing.T) {
 			{polset.PolicySetFilter{Search: "%"}, whole, names[1:2], 1},
 			{polset.PolicySetFilter{Search: "!"}, whole, nil, 0},
 			{polset.PolicySetFilter{Kind: polset.KindSentinel}, whole, names[:1], 1},
+			{polset.PolicySetFilter{Versioned: new(bool)}, whole, names, 3},
 		} {
 			if got, total := list(c.filter, c.page); !slices.Equal(got, c.want) || total != c.total {
 				b.Errorf("%+v %+v: got %q of %d, want %q of %d", c.filter, c.page, got, total, c.want, c.total)

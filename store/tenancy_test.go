@@ -77,6 +77,20 @@ func TestTenancy(t *testing.T) {
 				})), polset.ErrNotFound)
 				return second(b.UpdatePolicySet(ctx, rival, p.ID, polset.PolicySetChange{Name: &name}))
 			},
+			"AddMembers": func(ctx context.Context) error {
+				for _, r := range polset.Relations() {
+					b.want(b.AddMembers(ctx, rival, p.ID, r, nil), polset.ErrNotFound)
+					b.want(b.AddMembers(ctx, rival, p.ID, r, []string{"ws-0000000000009999"}), polset.ErrNotFound)
+				}
+				return b.AddMembers(ctx, rival, p.ID, polset.RelationWorkspaces, nil)
+			},
+			"RemoveMembers": func(ctx context.Context) error {
+				return b.RemoveMembers(ctx, rival, p.ID, polset.RelationWorkspaces, nil)
+			},
+			"AddTagSelectors": func(ctx context.Context) error {
+				return b.AddTagSelectors(ctx, rival, p.ID, []polset.TagSelector{{Key: "env"}})
+			},
+			"RemoveTagSelectors": func(ctx context.Context) error { return b.RemoveTagSelectors(ctx, rival, p.ID, nil) },
 			"RotateHookSecret": func(ctx context.Context) error { return second(b.RotateHookSecret(ctx, rival, p.ID)) },
 			"Installation":     func(ctx context.Context) error { return second(b.Installation(ctx, rival, installed.ID)) },
 			"Installations": func(ctx context.Context) error {
