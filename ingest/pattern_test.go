@@ -315,7 +315,7 @@ func TestComparisonIsOutdated(t *testing.T) {
 		}
 		w.current(commitA)
 	}
-	if i, _ := w.arrives(third); i.Status != polset.IngestionVersioned || w.repo.compared != 2 {
+	if i, _ := w.arrives(third); i.Status != polset.IngestionVersioned || i.Attempts != 1 || w.repo.compared != 2 {
 		t.Errorf("%+v after %d comparisons", i, w.repo.compared)
 	}
 	w.current(commitA)
