@@ -232,6 +232,7 @@ type Config struct {
 	PolicySets    PolicySets
 	Policies      Policies
 	Related       Related
+	Parameters    Parameters
 	Actions       Actions
 	Versions      Versions
 	Tokens        Tokens
@@ -302,6 +303,7 @@ func New(cfg Config) (*API, error) {
 		{"PolicySets", cfg.PolicySets == nil},
 		{"Policies", cfg.Policies == nil},
 		{"Related", cfg.Related == nil},
+		{"Parameters", cfg.Parameters == nil},
 		{"Actions", cfg.Actions == nil},
 		{"Versions", cfg.Versions == nil},
 		{"Tokens", cfg.Tokens == nil},

@@ -125,6 +125,7 @@ func (p place) associatedData() []byte { return []byte(p.table + "/" + p.id) }
 
 func connectionPlace(id string) place { return place{"connections", id} }
 func hookPlace(id string) place       { return place{"repositories", id} }
+func parameterPlace(id string) place  { return place{"policy_set_parameters", id} }
 func appPlace(column string) place    { return place{"github_app", column} }
 
 var canaryPlace = place{"settings", "canary"}
@@ -204,6 +205,18 @@ func (s *Store) reseal(ctx context.Context, primary tink.AEAD) error {
 		for _, r := range secrets {
 			err := sealer.again(hookPlace(r.ID), r.SealedSecrets, func(b []byte) error {
 				return tx.UpdateSealedSecrets(ctx, rows.UpdateSealedSecretsParams{ID: r.ID, SealedSecrets: b})
+			})
+			if err != nil {
+				return err
+			}
+		}
+		values, err := tx.SealedParameters(ctx)
+		if err != nil {
+			return err
+		}
+		for _, r := range values {
+			err := sealer.again(parameterPlace(r.ID), r.SealedValue, func(b []byte) error {
+				return tx.UpdateSealedParameter(ctx, rows.UpdateSealedParameterParams{ID: r.ID, SealedValue: b})
 			})
 			if err != nil {
 				return err

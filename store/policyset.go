@@ -147,3 +147,18 @@ func policySet(r rows.PolicySetRow, now time.Time) polset.PolicySet {
 	}
 	return out
 }
+
+// holdPolicySet locks a policy set that the principal may see, and reads it as
+// it is now.
+func (t *tx) holdPolicySet(ctx context.Context, by polset.Principal, id string) (rows.PolicySet, error) {
+	mine := rows.PolicySetParams{ID: id, Tenant: by.OrganizationID}
+	// Found first: a stranger must not wait for the lock.
+	if _, err := t.PolicySet(ctx, mine); err != nil {
+		return rows.PolicySet{}, found(err)
+	}
+	if err := t.lock(ctx, policySetRow, id); err != nil {
+		return rows.PolicySet{}, err
+	}
+	set, err := t.PolicySet(ctx, mine)
+	return set.PolicySet, found(err)
+}

@@ -19,7 +19,17 @@ func TestSecretsAreNowhereInTheClear(t *testing.T) {
 		p := b.follower("net", "main", polset.Head{})
 		_, api, err := b.CreateToken(b.ctx(), admin, polset.Token{Organization: b.org.Name})
 		b.must(err)
+		hidden, err := b.CreateParameter(b.ctx(), admin, p.ID, polset.ParameterDraft{Key: "password", Value: polset.NewSecret("hunter2-one"), Sensitive: true})
+		b.must(err)
+		later, err := b.CreateParameter(b.ctx(), admin, p.ID, polset.ParameterDraft{Key: "later", Value: polset.NewSecret("hunter2-two")})
+		b.must(err)
+		b.must(second(b.UpdateParameter(b.ctx(), admin, p.ID, later.ID, polset.ParameterChange{Sensitive: true})))
+		if got := b.parameterValue(b.Store, hidden.ID) + " " + b.parameterValue(b.Store, later.ID); got != "hunter2-one hunter2-two" {
+			b.Errorf("parameters hold %q", got)
+		}
 		secrets := map[string]string{
+			"parameter":        "hunter2-one",
+			"later parameter":  "hunter2-two",
 			"connection token": "ghp_secret_of_acme",
 			"hook secret":      p.VCS.HookSecret.Reveal(),
 			"API token":        strings.TrimPrefix(api.Reveal(), TokenPrefix),
@@ -48,6 +58,16 @@ func TestSecretsAreNowhereInTheClear(t *testing.T) {
 			b.Fatal("a transplanted secret opened")
 		}
 	})
+}
+
+// parameterValue opens the sealed value of a parameter.
+func (b *bench) parameterValue(s *Store, id string) string {
+	b.Helper()
+	var sealed []byte
+	b.must(b.dialect.reader().QueryRowContext(b.ctx(), "SELECT sealed_value FROM policy_set_parameters WHERE id = $1", id).Scan(&sealed))
+	secret, err := s.open(parameterPlace(id), sealed)
+	b.must(err)
+	return secret.Reveal()
 }
 
 // dump returns every column of every row of every table as text.
@@ -113,6 +133,8 @@ func TestWrongKey(t *testing.T) {
 
 		// Rotation: the new key before the old one, then the new one alone.
 		p := b.follower("net", "main", polset.Head{})
+		hidden, err := b.CreateParameter(b.ctx(), admin, p.ID, polset.ParameterDraft{Key: "password", Value: polset.NewSecret("hunter2"), Sensitive: true})
+		b.must(err)
 		old, fresh := encoded(b.config.Key), NewKey()
 		for _, keys := range []string{fresh + "," + old, fresh} {
 			s, err := open(keys)
@@ -121,6 +143,9 @@ func TestWrongKey(t *testing.T) {
 			b.must(err)
 			r, err := s.Remote(b.ctx(), admin, b.conn.TokenID, "a/b")
 			b.must(err)
+			if got := b.parameterValue(s, hidden.ID); got != "hunter2" {
+				b.Fatalf("rotation made the parameter %q", got)
+			}
 			if h.Secrets[0].Reveal() != p.VCS.HookSecret.Reveal() || r.Token.Reveal() != "ghp_secret_of_acme" {
 				b.Fatal("rotation changed a secret")
 			}

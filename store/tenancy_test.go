@@ -20,6 +20,8 @@ func TestTenancy(t *testing.T) {
 		token, _, err := b.CreateToken(b.ctx(), admin, polset.Token{Organization: b.org.Name})
 		b.must(err)
 		rule := b.policy("rule", polset.KindSentinel)
+		param, err := b.CreateParameter(b.ctx(), admin, p.ID, polset.ParameterDraft{Key: "size"})
+		b.must(err)
 		theirs := b.organization("rivals")
 		foreign := b.connection("rivals")
 		installed := b.installed(51, "acme", b.org.Name)
@@ -146,8 +148,20 @@ func TestTenancy(t *testing.T) {
 			"UploadPolicy": func(ctx context.Context) error {
 				return second(b.UploadPolicy(ctx, rival, rule.ID, strings.Repeat("0", 64), 1))
 			},
-			"DeletePolicy": func(ctx context.Context) error { return b.DeletePolicy(ctx, rival, rule.ID) },
-			"Version":      func(ctx context.Context) error { return second(b.Version(ctx, rival, p.CurrentVersionID)) },
+			"CreateParameter": func(ctx context.Context) error {
+				return second(b.CreateParameter(ctx, rival, p.ID, polset.ParameterDraft{Key: name}))
+			},
+			"Parameter": func(ctx context.Context) error { return second(b.Parameter(ctx, rival, p.ID, param.ID)) },
+			"Parameters": func(ctx context.Context) error {
+				_, _, err := b.Parameters(ctx, rival, p.ID, page)
+				return err
+			},
+			"UpdateParameter": func(ctx context.Context) error {
+				return second(b.UpdateParameter(ctx, rival, p.ID, param.ID, polset.ParameterChange{Key: &name}))
+			},
+			"DeleteParameter": func(ctx context.Context) error { return b.DeleteParameter(ctx, rival, p.ID, param.ID) },
+			"DeletePolicy":    func(ctx context.Context) error { return b.DeletePolicy(ctx, rival, rule.ID) },
+			"Version":         func(ctx context.Context) error { return second(b.Version(ctx, rival, p.CurrentVersionID)) },
 			"VersionsByID": func(ctx context.Context) error {
 				got, err := b.VersionsByID(ctx, rival, []string{p.CurrentVersionID})
 				b.must(err)

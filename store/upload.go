@@ -25,10 +25,7 @@ const uploadAbandonedAfter = 2 * time.Hour
 func (s *Store) CreateVersion(ctx context.Context, by polset.Principal, policySetID string) (polset.Version, error) {
 	var out polset.Version
 	err := s.write(ctx, by, func(ctx context.Context, tx *tx) error {
-		if _, err := tx.PolicySet(ctx, rows.PolicySetParams{ID: policySetID, Tenant: by.OrganizationID}); err != nil {
-			return found(err)
-		}
-		set, err := tx.holdPolicySet(ctx, policySetID)
+		set, err := tx.holdPolicySet(ctx, by, policySetID)
 		if err != nil {
 			return err
 		}
@@ -56,15 +53,6 @@ func (s *Store) CreateVersion(ctx context.Context, by polset.Principal, policySe
 	return out, nil
 }
 
-// holdPolicySet locks a policy set and reads it as it is now.
-func (t *tx) holdPolicySet(ctx context.Context, id string) (rows.PolicySet, error) {
-	if err := t.lock(ctx, policySetRow, id); err != nil {
-		return rows.PolicySet{}, err
-	}
-	set, err := t.PolicySet(ctx, rows.PolicySetParams{ID: id})
-	return set.PolicySet, found(err)
-}
-
 // ClaimUpload begins to ingest the upload of a version, which is ingressing from
 // then on, and leases the ingestion for ttl. A version that an earlier upload
 // left ingressing is taken over when nobody holds its lease any more. Any other
@@ -77,7 +65,7 @@ func (s *Store) ClaimUpload(ctx context.Context, by polset.Principal, versionID 
 		if err != nil {
 			return found(err)
 		}
-		set, err := tx.holdPolicySet(ctx, v.PolicySetID)
+		set, err := tx.holdPolicySet(ctx, polset.System, v.PolicySetID)
 		if err != nil {
 			return err
 		}
@@ -160,7 +148,7 @@ func (s *Store) endUploads(ctx context.Context) error {
 
 func (s *Store) endUpload(ctx context.Context, i rows.Ingestion) error {
 	err := s.write(ctx, polset.System, func(ctx context.Context, tx *tx) error {
-		set, err := tx.holdPolicySet(ctx, i.PolicySetID)
+		set, err := tx.holdPolicySet(ctx, polset.System, i.PolicySetID)
 		if err != nil {
 			return err
 		}
