@@ -26,6 +26,26 @@ type Token struct {
 	Permissions    []Permission // of an organization's token; read is implied
 	CreatedAt      time.Time
 	ExpiresAt      time.Time // zero: never
+	// LastUsedAt is to the minute, and known a little later; zero: never.
+	LastUsedAt time.Time
+}
+
+// Effective lists what the token's holder may do: everything, for the site admin.
+func (t Token) Effective() []Permission {
+	holder := Principal{OrganizationID: t.OrganizationID, Permissions: t.Permissions}
+	var held []Permission
+	for _, p := range Permissions() {
+		if holder.Can(p) {
+			held = append(held, p)
+		}
+	}
+	return held
+}
+
+// A TokenFilter narrows a list of tokens. The zero value lets all through.
+type TokenFilter struct {
+	Organization string // by name
+	SiteAdmin    bool   // those of no organization
 }
 
 // A Principal is who asks.

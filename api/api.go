@@ -236,6 +236,7 @@ type Config struct {
 	Actions       Actions
 	Versions      Versions
 	Tokens        Tokens
+	TokenRecords  TokenRecords
 	Audit         Audit
 	Heads         Heads
 	Repositories  Repositories
@@ -307,6 +308,7 @@ func New(cfg Config) (*API, error) {
 		{"Actions", cfg.Actions == nil},
 		{"Versions", cfg.Versions == nil},
 		{"Tokens", cfg.Tokens == nil},
+		{"TokenRecords", cfg.TokenRecords == nil},
 		{"Audit", cfg.Audit == nil},
 		{"Heads", cfg.Heads == nil},
 		{"Repositories", cfg.Repositories == nil},

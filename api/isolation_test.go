@@ -94,7 +94,7 @@ func routeName(route api.Route) string {
 type estate struct {
 	*world
 	name, organizationID string
-	token                string            // may do everything in the organization
+	token, tokenID       string            // may do everything in the organization
 	reader               string            // may read it
 	made                 map[string]string // ids, by the names of things
 }
@@ -111,7 +111,11 @@ func (w *world) estate(name string) *estate {
 	default:
 		e.organizationID = w.organization(name)
 	}
-	e.token, e.reader = w.token(e.organizationID, polset.Permissions()...), w.token(e.organizationID, polset.PermissionRead)
+	k, secret, err := w.store.CreateToken(w.t.Context(), polset.System, polset.Token{OrganizationID: e.organizationID, Permissions: polset.Permissions()})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	e.token, e.tokenID, e.reader = secret.Reveal(), k.ID, w.token(e.organizationID, polset.PermissionRead)
 	return e
 }
 

@@ -63,7 +63,7 @@ func (a *API) table() []Route {
 		installations = prefix + "/github-app/installations"
 		installation  = prefix + "/github-app/installation/:installation"
 	)
-	return slices.Concat(a.policyRoutes(), a.parameterRoutes(), a.memberRoutes(), a.tagSelectorRoutes(), []Route{
+	return slices.Concat(a.authenticationTokenRoutes(), a.policyRoutes(), a.parameterRoutes(), a.memberRoutes(), a.tagSelectorRoutes(), []Route{
 		{http.MethodGet, "/.well-known/terraform.json", AccessPublic, "", a.discover, answersJSON(discovery{}, "Service discovery for Terraform")},
 		{http.MethodGet, prefix + "/ping", AccessPublic, "", a.ping, answers204("Tell that polset is here")},
 		{http.MethodGet, objectPattern, AccessPublic, "", a.downloadObject, sendsBytes("Download an object by its link")},

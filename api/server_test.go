@@ -66,10 +66,11 @@ func newServer(t *testing.T, adjust ...func(*api.Config)) *server {
 	cfg := api.Config{
 		Organizations: s, Connections: s, PolicySets: s, Versions: s, Tokens: s, Audit: s, Heads: s, Objects: s,
 		Installations: s, Apps: s, SetupLinks: s, Actions: s, Repositories: s, Uploads: s, Uploader: struct{ api.Uploader }{},
-		Policies:   noPolicies{},
-		Related:    struct{ api.Related }{},
-		Parameters: noParameters{},
-		PublicURL:  web.URL, BootstrapToken: polset.NewSecret(admin), LinkKey: []byte(strings.Repeat("k", 32)),
+		Policies:     noPolicies{},
+		TokenRecords: struct{ api.TokenRecords }{},
+		Related:      struct{ api.Related }{},
+		Parameters:   noParameters{},
+		PublicURL:    web.URL, BootstrapToken: polset.NewSecret(admin), LinkKey: []byte(strings.Repeat("k", 32)),
 		Logger: zap.New(core), Now: func() time.Time { return epoch.Add(time.Duration(s.clock.Load())) },
 	}
 	for _, f := range adjust {

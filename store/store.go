@@ -79,6 +79,7 @@ type Store struct {
 	requeueAfter time.Duration
 	metrics      metrics
 	logger       *zap.Logger
+	uses         uses         // of tokens
 	unlock       func() error // of the process lock; nil without it
 }
 
@@ -151,6 +152,9 @@ func OpenReadOnly(ctx context.Context, c Config) (_ *Store, err error) {
 func (s *Store) Close() error {
 	var errs []error
 	if s.dialect != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), lastUseTimeout)
+		defer cancel()
+		errs = append(errs, s.RecordTokenUse(ctx))
 		errs = append(errs, s.dialect.close())
 	}
 	if s.unlock != nil {

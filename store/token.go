@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/polset/polset"
 	"github.com/polset/polset/store/internal/rows"
@@ -70,6 +72,60 @@ func (s *Store) CreateToken(ctx context.Context, by polset.Principal, t polset.T
 	return t, polset.NewSecret(secret), nil
 }
 
+// Token returns the record of a token that was not revoked. A site admin sees
+// all, an organization's token itself only.
+func (s *Store) Token(ctx context.Context, by polset.Principal, id string) (polset.Token, error) {
+	if !by.SiteAdmin() && by.Actor != id {
+		return polset.Token{}, fmt.Errorf("read token %s: %w", id, polset.ErrNotFound)
+	}
+	r, err := s.reads.Token(ctx, rows.TokenParams{ID: id, Tenant: by.OrganizationID})
+	if err != nil {
+		return polset.Token{}, fmt.Errorf("read token %s: %w", id, found(err))
+	}
+	return token(r)
+}
+
+// Tokens lists the tokens that were not revoked, the oldest first, and says how
+// many there are in all. Only a site admin finds any.
+func (s *Store) Tokens(ctx context.Context, by polset.Principal, f polset.TokenFilter, page polset.Page) ([]polset.Token, int, error) {
+	if !by.SiteAdmin() {
+		return nil, 0, fmt.Errorf("list tokens: %w", polset.ErrNotFound)
+	}
+	var q filter
+	q.add("tokens.revoked_at IS NULL")
+	switch {
+	case f.SiteAdmin:
+		q.add("tokens.organization_id IS NULL")
+	case f.Organization != "":
+		o, err := s.Organization(ctx, by, f.Organization)
+		if err != nil {
+			return nil, 0, fmt.Errorf("list tokens: %w", err)
+		}
+		q.add("tokens.organization_id = ?", o.ID)
+	}
+	const columns = `SELECT tokens.id, tokens.organization_id, tokens.description, tokens.permissions, tokens.created_at, tokens.expires_at,
+		tokens.last_used_at, organizations.name FROM tokens LEFT JOIN organizations ON organizations.id = tokens.organization_id`
+	return queryPage(ctx, s, "tokens", columns, q, "tokens.created_at, tokens.id", page, func(result *sql.Rows) (polset.Token, error) {
+		var r rows.TokenRow
+		err := result.Scan(&r.ID, &r.OrganizationID, &r.Description, &r.Permissions, &r.CreatedAt, &r.ExpiresAt, &r.LastUsedAt, &r.Organization)
+		if err != nil {
+			return polset.Token{}, err
+		}
+		return token(r)
+	})
+}
+
+func token(r rows.TokenRow) (polset.Token, error) {
+	t := polset.Token{
+		ID: r.ID, OrganizationID: r.OrganizationID.String, Organization: r.Organization.String, Description: r.Description,
+		CreatedAt: r.CreatedAt.UTC(), ExpiresAt: utc(r.ExpiresAt), LastUsedAt: utc(r.LastUsedAt),
+	}
+	if err := json.Unmarshal([]byte(r.Permissions), &t.Permissions); err != nil {
+		return t, fmt.Errorf("read permissions of %s: %w", r.ID, err)
+	}
+	return t, nil
+}
+
 // Authenticate returns whom a secret belongs to. One that is unknown, expired
 // or revoked is ErrUnauthorized. The look-up is by hash, whose time tells
 // nothing of the secret.
@@ -97,6 +153,7 @@ func (s *Store) Authenticate(ctx context.Context, secret string) (polset.Princip
 	if err := json.Unmarshal([]byte(r.Permissions), &p.Permissions); err != nil {
 		return polset.Principal{}, fmt.Errorf("authenticate: read permissions of %s: %w", r.ID, err)
 	}
+	s.uses.note(r.ID, time.Now())
 	return p, nil
 }
 

@@ -73,6 +73,7 @@ func (c config) addLoops(n *node, log *zap.Logger, registry prometheus.Registere
 		reporter.Run,
 		hooks.Run,
 		sweeper.Run,
+		n.recordTokenUse,
 	}
 	return nil
 }
@@ -106,6 +107,26 @@ func (n *node) offerSetup(ctx context.Context) error {
 	_, err = fmt.Fprintf(os.Stderr, "set up the GitHub App in a browser, once, within a day: %s%s%s\n",
 		n.PublicURL, setupPath, token.Reveal())
 	return err
+}
+
+// tokenUseInterval is how late it may be known that a token was used.
+const tokenUseInterval = 15 * time.Second
+
+// recordTokenUse writes down when tokens were used; what is left at the end is
+// written when the store closes.
+func (n *node) recordTokenUse(ctx context.Context) {
+	tick := time.NewTicker(tokenUseInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := n.store.RecordTokenUse(ctx); err != nil && ctx.Err() == nil {
+			n.log.Warn("when tokens were used is not recorded yet", zap.Error(err))
+		}
+	}
 }
 
 // sweep looks for unfinished work at start and from then on periodically.

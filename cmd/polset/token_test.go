@@ -1,7 +1,9 @@
 package main_test
 
 import (
+	"encoding/json"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -194,4 +196,81 @@ func TestByHand(t *testing.T) {
 			t.Errorf("replay: %v\n%s", err, out)
 		}
 	})
+}
+
+// TestTokenList shows the tokens with their last use, which a clean stop
+// must not lose.
+func TestTokenList(t *testing.T) {
+	git := polsettest.NewGit(t)
+	dir := t.TempDir()
+	quiet := append(env(git, dir), "POLSET_LOG_LEVEL=error")
+	n := start(t, env(git, dir))
+	n.Organization("acme")
+	made := func(args ...string) (id, secret string) {
+		t.Helper()
+		out, err := command(t, quiet, append([]string{"token", "create"}, args...)...)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return regexp.MustCompile(`at-\w{16}`).FindString(out), regexp.MustCompile(`polset_\S+`).FindString(out)
+	}
+	used, secret := made("--organization", "acme", "--permission", "manage-policies", "--description", "of the\tpipeline", "--expires-in", "24h")
+	idle, _ := made("--site-admin", "--description", "spare")
+	if code, _, err := n.TryCall("GET", "/api/v2/organizations/acme/policy-sets", secret, nil); err != nil || code != 200 {
+		t.Fatalf("the token: %d, %v", code, err)
+	}
+	n.Stop()
+
+	type line struct {
+		ID           string     `json:"id"`
+		Organization *string    `json:"organization"`
+		Permissions  []string   `json:"permissions"`
+		LastUsedAt   *time.Time `json:"last-used-at"`
+		ExpiredAt    *time.Time `json:"expired-at"`
+	}
+	list := func(args ...string) map[string]line {
+		t.Helper()
+		out, err := command(t, quiet, append([]string{"token", "list", "--json"}, args...)...)
+		var lines []line
+		if err == nil {
+			err = json.Unmarshal([]byte(out), &lines)
+		}
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		byID := map[string]line{}
+		for _, l := range lines {
+			byID[l.ID] = l
+		}
+		return byID
+	}
+	all := list()
+	if l := all[used]; l.Organization == nil || *l.Organization != "acme" || l.ExpiredAt == nil || !slices.Equal(l.Permissions, []string{"read", "manage-policies"}) ||
+		l.LastUsedAt == nil || time.Since(*l.LastUsedAt) > 5*time.Minute || l.LastUsedAt.Second() != 0 {
+		t.Errorf("used %+v", l)
+	}
+	if l := all[idle]; l.Organization != nil || l.LastUsedAt != nil || l.ExpiredAt != nil || len(l.Permissions) != 3 {
+		t.Errorf("idle %+v", l)
+	}
+	if only := list("--site-admin"); len(only) != 1 || only[idle].ID == "" {
+		t.Errorf("of the site admin: %v", only)
+	}
+	if only := list("--organization", "acme"); len(only) != 1 || only[used].ID == "" {
+		t.Errorf("of acme: %v", only)
+	}
+	if out, err := command(t, quiet, "token", "list", "--organization", "none"); err == nil {
+		t.Errorf("tokens of no organization: %s", out)
+	}
+	out, err := command(t, quiet, "token", "list")
+	rows := strings.Split(strings.TrimSpace(out), "\n")
+	if err != nil || len(rows) != 3 || !strings.HasPrefix(rows[0], "ID") || strings.Contains(out, secret) ||
+		!strings.Contains(out, `"of the\tpipeline"`) || !strings.Contains(out, "(site admin)") || !strings.Contains(out, "never") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if out, err := command(t, quiet, "token", "revoke", used); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if left := list(); len(left) != 1 {
+		t.Errorf("after the revocation: %v", left)
+	}
 }

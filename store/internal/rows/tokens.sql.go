@@ -59,6 +59,46 @@ func (q *Queries) RevokeToken(ctx context.Context, arg RevokeTokenParams) (sql.N
 	return organization_id, err
 }
 
+const token = `-- name: Token :one
+SELECT tokens.id, tokens.organization_id, tokens.description, tokens.permissions, tokens.created_at, tokens.expires_at,
+  tokens.last_used_at, organizations.name AS organization
+FROM tokens LEFT JOIN organizations ON organizations.id = tokens.organization_id
+WHERE tokens.id = $1 AND tokens.revoked_at IS NULL
+  AND (CAST($2 AS text) = '' OR tokens.organization_id = $2)
+`
+
+type TokenParams struct {
+	ID     string
+	Tenant string
+}
+
+type TokenRow struct {
+	ID             string
+	OrganizationID sql.NullString
+	Description    string
+	Permissions    string
+	CreatedAt      time.Time
+	ExpiresAt      sql.NullTime
+	LastUsedAt     sql.NullTime
+	Organization   sql.NullString
+}
+
+func (q *Queries) Token(ctx context.Context, arg TokenParams) (TokenRow, error) {
+	row := q.db.QueryRowContext(ctx, token, arg.ID, arg.Tenant)
+	var i TokenRow
+	err := row.Scan(
+		&i.ID,
+		&i.OrganizationID,
+		&i.Description,
+		&i.Permissions,
+		&i.CreatedAt,
+		&i.ExpiresAt,
+		&i.LastUsedAt,
+		&i.Organization,
+	)
+	return i, err
+}
+
 const tokenByHash = `-- name: TokenByHash :one
 SELECT id, organization_id, permissions, expires_at FROM tokens
 WHERE secret_hash = $1 AND revoked_at IS NULL
@@ -81,4 +121,19 @@ func (q *Queries) TokenByHash(ctx context.Context, secretHash []byte) (TokenByHa
 		&i.ExpiresAt,
 	)
 	return i, err
+}
+
+const tokenUsed = `-- name: TokenUsed :exec
+UPDATE tokens SET last_used_at = $1
+WHERE id = $2 AND (last_used_at IS NULL OR last_used_at < $1)
+`
+
+type TokenUsedParams struct {
+	Used sql.NullTime
+	ID   string
+}
+
+func (q *Queries) TokenUsed(ctx context.Context, arg TokenUsedParams) error {
+	_, err := q.db.ExecContext(ctx, tokenUsed, arg.Used, arg.ID)
+	return err
 }
