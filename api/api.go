@@ -215,12 +215,6 @@ type Objects interface {
 	Put(ctx context.Context, key string, size int64, r io.ReadSeeker) error
 }
 
-// A RateLimiter may refuse a principal who asks too often.
-type RateLimiter interface {
-	// Take counts one request. A wait above zero refuses it until then.
-	Take(by polset.Principal) (wait time.Duration)
-}
-
 // Config is what New needs. The interfaces, PublicURL and LinkKey are
 // required; the zero value of everything else is useful.
 type Config struct {

@@ -91,23 +91,3 @@ func TestTokenBruteForce(t *testing.T) {
 		problemsOf(t, s.ask(acme, "GET", "/organizations/acme", ""), http.StatusTooManyRequests)
 	})
 }
-
-type stingy struct{ asked []string }
-
-func (l *stingy) Take(by polset.Principal) time.Duration {
-	l.asked = append(l.asked, by.Actor)
-	return 1500 * time.Millisecond
-}
-
-func TestRateLimiter(t *testing.T) {
-	limiter := &stingy{}
-	s := newServer(t, func(c *api.Config) { c.RateLimiter = limiter })
-	a := s.ask(acme, "GET", "/organizations/acme", "")
-	problemsOf(t, a, http.StatusTooManyRequests)
-	if a.header.Get("X-RateLimit-Reset") != "1.500" || a.header.Get("Retry-After") != "2" || len(limiter.asked) != 1 || limiter.asked[0] != "at-acme" {
-		t.Errorf("%v %v", a.header, limiter.asked)
-	}
-	if a := s.ask("", "GET", "/ping", ""); a.status != http.StatusNoContent {
-		t.Errorf("ping: %d", a.status)
-	}
-}

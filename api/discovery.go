@@ -19,9 +19,10 @@ func (a *API) discover(r *request) error {
 	return r.sendAs(echo.MIMEApplicationJSON, http.StatusOK, discovery{prefix + "/", prefix + "/", prefix + "/"})
 }
 
-// ping answers the first request of every go-tfe client. It names no rate
-// limit: go-tfe would hold itself to a share of it.
+// ping answers the first request of every go-tfe client, which learns the rate
+// limit from it.
 func (a *API) ping(r *request) error {
+	a.nameLimit(r.Response().Header())
 	r.Response().Header().Set("TFP-API-Version", "2.6")
 	return r.NoContent(http.StatusNoContent)
 }

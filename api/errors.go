@@ -115,7 +115,7 @@ func (a *API) answer(r *request, requestID string, err error) {
 	switch {
 	case errors.As(err, &limited):
 		// go-tfe sleeps for X-RateLimit-Reset, in seconds with a fraction.
-		header.Set("X-RateLimit-Reset", strconv.FormatFloat(limited.wait.Seconds(), 'f', 3, 64))
+		header.Set("X-RateLimit-Reset", fractional(limited.wait))
 		header.Set("Retry-After", wholeSeconds(limited.wait))
 	case ps[0].Status == http.StatusUnauthorized:
 		header.Set("WWW-Authenticate", `Bearer realm="polset"`)

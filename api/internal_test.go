@@ -2,12 +2,15 @@ package api
 
 import (
 	"encoding/base64"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/polset/polset"
 )
 
 // A link allows the one operation that it was signed for.
@@ -67,5 +70,16 @@ func TestAttemptsAreBounded(t *testing.T) {
 	}
 	if _, ok := tries.known[digest(-1)]; !ok || len(tries.known) > maxRemembered {
 		t.Error("what is fresh made room for what is stale")
+	}
+}
+
+func TestLimiterForgets(t *testing.T) {
+	now := time.Date(2026, 3, 14, 15, 0, 0, 0, time.UTC)
+	l := NewLimiter(30, func() time.Time { return now })
+	for n := range 3 * maxRemembered {
+		l.Take(polset.Principal{Actor: fmt.Sprintf("at-%d", n)})
+	}
+	if len(l.buckets) > maxRemembered {
+		t.Errorf("%d buckets are remembered", len(l.buckets))
 	}
 }

@@ -184,13 +184,11 @@ func (a *API) handle(route Route, r *request) (err error) {
 		if r.by, err = a.authenticate(r.Context); err != nil {
 			return err
 		}
+		if err := a.limit(r); err != nil {
+			return err
+		}
 		if !permitted(route, r.by) {
 			return polset.ErrNotFound
-		}
-		if a.RateLimiter != nil {
-			if wait := a.RateLimiter.Take(r.by); wait > 0 {
-				return rateLimitError{wait}
-			}
 		}
 	}
 	// Nothing has an id that is not of this form; databases need not see it.

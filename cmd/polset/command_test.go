@@ -41,6 +41,8 @@ func TestConfigurationIsJudgedAtStart(t *testing.T) {
 		{"PostgreSQL without a key", "POLSET_DATABASE_URL=postgres://127.0.0.1:1/none", "POLSET_ENCRYPTION_KEY"},
 		{"a database that polset does not know", "POLSET_DATABASE_URL=mysql://u:secretofs3@host/db", "POLSET_DATABASE_URL"},
 		{"credentials in the object URL", "POLSET_OBJECTS_URL=s3://key:secretofs3@bucket", "credentials"},
+		{"a rate limit that no client can keep to", "POLSET_RATE_LIMIT=3", "POLSET_RATE_LIMIT"},
+		{"a rate limit below nothing", "POLSET_RATE_LIMIT=-1", "POLSET_RATE_LIMIT"},
 		{"a certificate without a key", "POLSET_TLS_CERT=cert.pem", "POLSET_TLS_KEY"},
 		{"an App key that is none", "POLSET_GITHUB_APP_ID=1\x00POLSET_GITHUB_APP_PRIVATE_KEY=/nonexistent", "POLSET_GITHUB_APP_PRIVATE_KEY"},
 	} {

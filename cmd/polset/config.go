@@ -14,6 +14,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/term"
+
+	"github.com/polset/polset/api"
 )
 
 // rows is the configuration that every command needs which reads or writes rows.
@@ -46,6 +48,8 @@ type config struct {
 	BootstrapToken string `env:"POLSET_BOOTSTRAP_TOKEN" placeholder:"TOKEN" help:"A site-admin API token that is accepted while the server runs with it."`
 	TLSCert        string `name:"tls-cert" env:"POLSET_TLS_CERT" placeholder:"FILE" help:"Certificate chain (PEM); reloaded when it changes."`
 	TLSKey         string `name:"tls-key" env:"POLSET_TLS_KEY" placeholder:"FILE" help:"Key of the certificate (PEM)."`
+
+	RateLimit int `env:"POLSET_RATE_LIMIT" default:"30" placeholder:"N" help:"API requests a second for each token (${default}); 0 for no limit."`
 
 	appKeys
 	network
@@ -103,6 +107,9 @@ func (c *config) check() error {
 		if n <= 0 {
 			return fmt.Errorf("%s must be greater than 0", name)
 		}
+	}
+	if c.RateLimit != 0 && c.RateLimit < api.MinRateLimit {
+		return fmt.Errorf("POLSET_RATE_LIMIT must be 0, for no limit, or at least %d: clients that keep to a part of less make no request at all", api.MinRateLimit)
 	}
 	if c.Lease < time.Second {
 		return errors.New("POLSET_LEASE must be at least 1s")

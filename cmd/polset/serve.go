@@ -124,6 +124,10 @@ func newNode(ctx context.Context, c config, log *zap.Logger) (_ *node, err error
 	if err := c.registerWebhooks(n, log, registry); err != nil {
 		return nil, err
 	}
+	var limiter api.RateLimiter // nil: no limit
+	if c.RateLimit > 0 {
+		limiter = api.NewLimiter(c.RateLimit, time.Now)
+	}
 	face, err := api.New(api.Config{
 		Organizations: n.store, Connections: n.store, PolicySets: n.store, Policies: n.store, Parameters: n.store, Related: n.store, Versions: n.store,
 		Tokens: n.store, TokenRecords: n.store, Audit: n.store, Heads: n.git, Objects: bucket,
@@ -132,7 +136,7 @@ func newNode(ctx context.Context, c config, log *zap.Logger) (_ *node, err error
 		PublicURL: c.PublicURL, LinkKey: key.Derive("object links"),
 		BootstrapToken: polset.NewSecret(c.BootstrapToken),
 		GitHubURL:      c.GitHubURL, GitHubAPIURL: c.GitHubAPIURL,
-		Logger: log.Named("api"), Registerer: registry,
+		RateLimiter: limiter, Logger: log.Named("api"), Registerer: registry,
 	})
 	if err != nil {
 		return nil, err

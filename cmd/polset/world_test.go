@@ -71,6 +71,7 @@ func env(git *polsettest.Git, dataDir string, more ...string) []string {
 		"POLSET_LISTEN=127.0.0.1:0",
 		"POLSET_DATA_DIR=" + dataDir,
 		"POLSET_BOOTSTRAP_TOKEN=" + bootstrap,
+		"POLSET_RATE_LIMIT=0", // tests ask again and again
 		"POLSET_GITHUB_URL=" + git.URL(),
 		"POLSET_GITHUB_WEBHOOK_SECRET=" + webhookSecret,
 		"POLSET_ALLOW_PRIVATE_NETWORKS=127.0.0.0/8",

@@ -55,6 +55,7 @@ func startNode(ctx context.Context, binary, dir, databaseURL, github string, wor
 		"POLSET_DATABASE_URL=" + databaseURL,
 		"POLSET_ENCRYPTION_KEY=" + base64.StdEncoding.EncodeToString(key[:]),
 		"POLSET_BOOTSTRAP_TOKEN=" + n.token,
+		"POLSET_RATE_LIMIT=0",
 		"POLSET_GITHUB_URL=" + github,
 		"POLSET_GITHUB_WEBHOOK_SECRET=" + n.hookSecret,
 		"POLSET_ALLOW_PRIVATE_NETWORKS=127.0.0.0/8",

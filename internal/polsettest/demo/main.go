@@ -121,6 +121,7 @@ func (w *world) startPolset(ctx context.Context, binary, dir string) (err error)
 	w.server, err = startServer(ctx, binary, dir, map[string]string{
 		"POLSET_DATA_DIR":               filepath.Join(dir, "data"),
 		"POLSET_BOOTSTRAP_TOKEN":        w.apiToken,
+		"POLSET_RATE_LIMIT":             "0",
 		"POLSET_GITHUB_URL":             w.git.URL(),
 		"POLSET_GITHUB_WEBHOOK_SECRET":  w.hookSecret,
 		"POLSET_ALLOW_PRIVATE_NETWORKS": "127.0.0.0/8",
