@@ -280,6 +280,8 @@ type API struct {
 	receiving chan struct{} // holds a value for each upload that is being received
 	metrics   metrics
 	routes    []Route
+
+	description []byte // OpenAPI
 }
 
 const defaultGitHubURL = "https://github.com"
@@ -353,5 +355,8 @@ func New(cfg Config) (*API, error) {
 		return nil, fmt.Errorf("register api metrics: %w", err)
 	}
 	a.routes = a.table()
+	if a.description, err = describeRoutes(a.routes); err != nil {
+		return nil, err
+	}
 	return a, nil
 }

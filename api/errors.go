@@ -88,6 +88,11 @@ type rateLimitError struct{ wait time.Duration }
 // Error implements error.
 func (t rateLimitError) Error() string { return fmt.Sprintf("too many requests, wait %s", t.wait) }
 
+// errorDocument is JSON:API's document of errors.
+type errorDocument struct {
+	Errors []errorObject `json:"errors"`
+}
+
 // errorObject is JSON:API's error object.
 type errorObject struct {
 	Status string       `json:"status"`
@@ -133,7 +138,7 @@ func (a *API) answer(r *request, requestID string, err error) {
 		}
 	}
 	// The client may be gone; there is nobody else to tell.
-	_ = r.send(ps[0].Status, map[string]any{"errors": objects})
+	_ = r.send(ps[0].Status, errorDocument{objects})
 }
 
 // wholeSeconds is a wait as Retry-After has it, never too short.

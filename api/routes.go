@@ -65,6 +65,7 @@ func (a *API) table() []Route {
 	)
 	return slices.Concat(a.authenticationTokenRoutes(), a.policyRoutes(), a.parameterRoutes(), a.memberRoutes(), a.tagSelectorRoutes(), []Route{
 		{http.MethodGet, "/.well-known/terraform.json", AccessPublic, "", a.discover, answersJSON(discovery{}, "Service discovery for Terraform")},
+		{http.MethodGet, openAPIPattern, AccessPublic, "", a.describe, answersJSON(map[string]any{}, "This description")},
 		{http.MethodGet, prefix + "/ping", AccessPublic, "", a.ping, answers204("Tell that polset is here")},
 		{http.MethodGet, objectPattern, AccessPublic, "", a.downloadObject, sendsBytes("Download an object by its link")},
 		{http.MethodHead, objectPattern, AccessPublic, "", a.downloadObject, sendsBytes("Download an object by its link")},

@@ -150,7 +150,7 @@ func (s *server) follow(org, name string) polset.PolicySet {
 // client is the official client, holding a token.
 func (s *server) client(token string) *tfe.Client {
 	s.t.Helper()
-	c, err := tfe.NewClient(&tfe.Config{Address: s.url, Token: token})
+	c, err := tfe.NewClient(&tfe.Config{Address: s.url, Token: token, HTTPClient: &http.Client{Transport: watching{s}}})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -198,7 +198,9 @@ func (s *server) askWith(token, method, path, body string, header http.Header) a
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return answer{resp.StatusCode, resp.Header, string(b)}
+	a := answer{resp.StatusCode, resp.Header, string(b)}
+	s.described(req, []byte(body), a)
+	return a
 }
 
 // errorObject is JSON:API's error object.
