@@ -33,11 +33,26 @@ test: test-deps ## Run all tests on real parts, under the race detector.
 	$(SERVICES) -- go test -race -timeout 20m ./...
 
 .PHONY: test-deps
-test-deps: programs $(GOBIN)/versitygw github-description ## Install what the tests need: PostgreSQL, Chromium, an S3 server and GitHub's description.
+test-deps: programs $(GOBIN)/versitygw github-description hashicorp-description ## Install what the tests need: PostgreSQL, Chromium, an S3 server, GitHub's description and HashiCorp's.
 
 .PHONY: github-description
 github-description: ## Fetch GitHub's description of its API and example payloads (30 MB, once).
 	@go run ./internal/polsettest/hub/fetch -into testdata/github
+
+# HashiCorp publishes its description inside a Go module, whose other parts
+# polset has no use for: it is not in go.mod, and the sum is checked here.
+HASHICORP_DESCRIPTION := testdata/hashicorp/openapi.json
+HASHICORP_MODULE := github.com/hashicorp/go-tfe/v2@v2.1.0
+HASHICORP_SUM := h1:pC570/UrZURMTczgTrUSkQlPddZcqG0lJWB0SfMk+2Y=
+
+.PHONY: hashicorp-description
+hashicorp-description: $(HASHICORP_DESCRIPTION) ## Fetch HashiCorp's description of its API (1 MB, once).
+
+$(HASHICORP_DESCRIPTION):
+	@module=$$(go mod download -json $(HASHICORP_MODULE)) || { echo "$$module"; exit 1; }; \
+	dir=$$(sed -n 's/^.*"Dir": "\(.*\)",$$/\1/p' <<<"$$module"); \
+	grep -qF '"Sum": "$(HASHICORP_SUM)"' <<<"$$module" || { echo "$(HASHICORP_MODULE) is not what it was: $$module"; exit 1; }; \
+	mkdir -p $(@D) && install -m 644 "$$dir/openapi/spec.json" $@.new && mv $@.new $@
 
 .PHONY: programs
 programs:

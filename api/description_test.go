@@ -80,6 +80,7 @@ func forbidUnknown(description []byte) ([]byte, error) {
 // described holds an exchange against the description.
 func (s *server) described(req *http.Request, sent []byte, a answer) {
 	s.t.Helper()
+	s.conforms(req, a)
 	if err := s.disagreement(req, sent, a); err != nil {
 		s.t.Errorf("%s %s, answered %d, is not as /openapi.json says: %v\nsent: %.500s\nanswer: %.2000s", req.Method, req.URL.Path, a.status, err, sent, a.body)
 	}
