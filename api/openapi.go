@@ -168,9 +168,13 @@ func (d *description) content(c content, taken bool) (map[string]any, error) {
 	if c.form == formBytes {
 		return map[string]any{"*/*": map[string]any{"schema": schema{"type": "string", "format": "binary"}}}, nil
 	}
-	if c.form == formJSON {
+	if c.form == formJSON || c.form == formPlain {
 		whole, err := d.of(reflect.TypeOf(c.shape), taken)
-		return map[string]any{echo.MIMEApplicationJSON: map[string]any{"schema": whole}}, err
+		name := echo.MIMEApplicationJSON
+		if c.form == formPlain {
+			name = mediaType
+		}
+		return map[string]any{name: map[string]any{"schema": whole}}, err
 	}
 	data, err := d.resource(c, taken)
 	if err != nil {

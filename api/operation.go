@@ -28,6 +28,7 @@ const (
 	formPage                // the same with links and pagination
 	formLinkage             // a JSON:API document of resource identifiers
 	formJSON                // JSON that is not JSON:API
+	formPlain               // the same under JSON:API's media type
 	formBytes               // whatever the resource holds
 )
 
@@ -35,7 +36,7 @@ const (
 type content struct {
 	form     form
 	kind     string // the type of the resources
-	shape    any    // the zero value of their attributes; of formJSON the whole
+	shape    any    // the zero value of their attributes; of formJSON and formPlain the whole
 	optional bool   // a request may come without it
 }
 
@@ -90,6 +91,14 @@ func sendsBytes(summary string) operation {
 // takesBytes is for a route that takes bytes and answers nothing.
 func takesBytes(summary string) operation {
 	return operation{summary: summary, status: http.StatusNoContent, takes: content{form: formBytes}}
+}
+
+// takesBytesOf is for a route that takes the bytes of a resource and answers
+// with the resource.
+func takesBytesOf(kind string, attributes any, summary string) operation {
+	op := shows(kind, attributes, summary)
+	op.takes = content{form: formBytes}
+	return op
 }
 
 // redirects is for a route that sends the client on to a link.

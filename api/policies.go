@@ -104,7 +104,7 @@ func (a *API) policyRoutes() []Route {
 		{http.MethodGet, policy, AccessToken, read, a.showPolicy, shows("policies", policyAttributes{}, "Show a policy").including("policy_sets")},
 		{http.MethodPatch, policy, AccessToken, manage, a.updatePolicy, changes("policies", policyDraft{}, policyAttributes{}, "Change a policy")},
 		{http.MethodDelete, policy, AccessToken, manage, a.deletePolicy, answers204("Delete a policy")},
-		{http.MethodPut, policy + "/upload", AccessToken, manage, a.uploadPolicy, takesBytes("Upload the code of a policy").answering(http.StatusOK)},
+		{http.MethodPut, policy + "/upload", AccessToken, manage, a.uploadPolicy, takesBytesOf("policies", policyAttributes{}, "Upload the code of a policy")},
 		{http.MethodGet, policy + "/download", AccessToken, read, a.downloadPolicy, sendsBytes("Download the code of a policy")},
 	}
 }

@@ -54,7 +54,7 @@ func (a *API) tagSelectorRoutes() []Route {
 	const pattern = prefix + "/policy-sets/:policy_set/tag-selectors"
 	does := func(summary string) operation {
 		op := answers204(summary)
-		op.takes = content{form: formJSON, shape: tagSelectorDrafts{}}
+		op.takes = content{form: formPlain, shape: tagSelectorDrafts{}}
 		return op
 	}
 	return []Route{
