@@ -104,6 +104,7 @@ type WorkspaceChange struct {
 // A WorkspaceFilter narrows a list of workspaces. Zero values do not narrow.
 type WorkspaceFilter struct {
 	Search    string // a part of the name, case-insensitive
+	Wildcard  string // the name, in which * stands for anything; case-insensitive
 	ProjectID string
 	Tags      []TagBinding // that are all in effect; "" is any value
 	NotTagged []TagBinding // of which none is in effect

@@ -36,10 +36,16 @@ type OrganizationWriter interface {
 	DeleteOrganization(ctx context.Context, by polset.Principal, name string) error
 }
 
+// OrganizationChanger changes organizations.
+type OrganizationChanger interface {
+	UpdateOrganization(ctx context.Context, by polset.Principal, name string, change polset.OrganizationChange) (polset.Organization, error)
+}
+
 // Organizations is what the organization endpoints need.
 type Organizations interface {
 	OrganizationReader
 	OrganizationWriter
+	OrganizationChanger
 }
 
 // ConnectionReader finds connections.
@@ -219,6 +225,8 @@ type Objects interface {
 // required; the zero value of everything else is useful.
 type Config struct {
 	Organizations Organizations
+	Projects      Projects
+	Workspaces    Workspaces
 	Connections   Connections
 	Installations Installations
 	Apps          Apps
@@ -293,6 +301,8 @@ func New(cfg Config) (*API, error) {
 		missing bool
 	}{
 		{"Organizations", cfg.Organizations == nil},
+		{"Projects", cfg.Projects == nil},
+		{"Workspaces", cfg.Workspaces == nil},
 		{"Connections", cfg.Connections == nil},
 		{"Installations", cfg.Installations == nil},
 		{"Apps", cfg.Apps == nil},

@@ -152,6 +152,11 @@ func (f *fakeStore) Organizations(_ context.Context, by polset.Principal, page p
 	return slicePage(seen, page), len(seen), nil
 }
 
+// UpdateOrganization changes nothing: the real store is tested on.
+func (f *fakeStore) UpdateOrganization(ctx context.Context, by polset.Principal, name string, _ polset.OrganizationChange) (polset.Organization, error) {
+	return f.Organization(ctx, by, name)
+}
+
 func (f *fakeStore) DeleteOrganization(_ context.Context, by polset.Principal, name string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

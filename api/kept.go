@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 )
 
 // Clients set attributes that mean nothing to polset, and read them back. Each
@@ -72,6 +73,12 @@ func (d *keeping[T, K]) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// set is what is kept of something new: nothing stays at its default.
+func (d keeping[T, K]) set() map[string]any {
+	maps.DeleteFunc(d.kept, func(_ string, value any) bool { return value == nil })
+	return d.kept
+}
+
 // The ways in which Terraform may run. polset runs none, and has no agents.
 const (
 	executionRemote = "remote"
@@ -94,6 +101,49 @@ func executionMode(nearest ...any) string {
 		}
 	}
 	return executionRemote
+}
+
+// checkExecutionMode judges a mode that an attribute asks for.
+func checkExecutionMode(attribute, mode string) problems {
+	switch mode {
+	case executionRemote, executionLocal:
+		return nil
+	case "agent":
+		return problems{invalid(attribute, "%s agent needs an agent pool, and polset has none: use remote or local.", attribute)}
+	}
+	return problems{invalid(attribute, "%s must be remote or local.", attribute)}
+}
+
+// A modeDraft is what a request says of an execution mode that otherwise comes
+// from what the thing is in.
+type modeDraft struct {
+	attribute   string
+	mode        optional[string]
+	own         optional[bool] // of setting-overwrites: false takes what comes from above
+	agentPoolID optional[string]
+}
+
+// keepIn adds the mode to the settings that are kept; now is the one that holds.
+func (m modeDraft) keepIn(kept map[string]any, now string) problems {
+	if m.agentPoolID.Or("") != "" {
+		attribute := "agent-pool-id"
+		if m.attribute == defaultExecutionMode {
+			attribute = "default-agent-pool-id"
+		}
+		return problems{invalid(attribute, "The agent pool was not found.")}
+	}
+	mode, given := m.mode.Get()
+	own, says := m.own.Get()
+	switch {
+	case says && !own, m.mode.Null:
+		kept[m.attribute] = nil
+	case given:
+		kept[m.attribute] = mode
+		return checkExecutionMode(m.attribute, mode)
+	case says:
+		kept[m.attribute] = now
+	}
+	return nil
 }
 
 const maxSetting = 1024

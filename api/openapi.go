@@ -228,7 +228,10 @@ func (d *description) resource(c content, taken bool) (schema, error) {
 		}
 	}
 	if taken {
-		return resourceSchema(of, attributes, required...), nil
+		s := resourceSchema(of, attributes, required...)
+		// Clients relate whole resources, and such as have no id yet.
+		s["properties"].(schema)["relationships"] = schema{"type": "object"}
+		return s, nil
 	}
 	required = []string{"id", "type"}
 	if t != nil {
@@ -370,6 +373,9 @@ func (d *description) object(t reflect.Type, taken bool) (schema, error) {
 		s, err := d.of(field.Type, taken)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", tag, err)
+		}
+		if taken {
+			s = orNullSchema(s) // which encoding/json takes for absence
 		}
 		properties[tag] = s
 		if !taken && !strings.Contains(options, "omitempty") && !strings.Contains(options, "omitzero") {

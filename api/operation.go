@@ -118,6 +118,12 @@ func (o operation) taking(kind string, draft any) operation {
 	return o
 }
 
+// takingMany gives the operation a document of a list of resources to read.
+func (o operation) takingMany(kind string, draft any) operation {
+	o.takes = content{form: formMany, kind: kind, shape: draft}
+	return o
+}
+
 // optionally says that a request may come without a body.
 func (o operation) optionally() operation {
 	o.takes.optional = true

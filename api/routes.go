@@ -63,18 +63,13 @@ func (a *API) table() []Route {
 		installations = prefix + "/github-app/installations"
 		installation  = prefix + "/github-app/installation/:installation"
 	)
-	return slices.Concat(a.authenticationTokenRoutes(), a.policyRoutes(), a.parameterRoutes(), a.memberRoutes(), a.tagSelectorRoutes(), []Route{
+	return slices.Concat(a.organizationRoutes(), a.projectRoutes(), a.workspaceRoutes(), a.authenticationTokenRoutes(), a.policyRoutes(), a.parameterRoutes(), a.memberRoutes(), a.tagSelectorRoutes(), []Route{
 		{http.MethodGet, "/.well-known/terraform.json", AccessPublic, "", a.discover, answersJSON(discovery{}, "Service discovery for Terraform")},
 		{http.MethodGet, openAPIPattern, AccessPublic, "", a.describe, answersJSON(map[string]any{}, "This description")},
 		{http.MethodGet, prefix + "/ping", AccessPublic, "", a.ping, answers204("Tell that polset is here")},
 		{http.MethodGet, objectPattern, AccessPublic, "", a.downloadObject, sendsBytes("Download an object by its link")},
 		{http.MethodHead, objectPattern, AccessPublic, "", a.downloadObject, sendsBytes("Download an object by its link")},
 		{http.MethodPut, objectPattern, AccessPublic, "", a.uploadObject, takesBytes("Upload an object by its link")},
-
-		{http.MethodGet, prefix + "/organizations", AccessToken, read, a.listOrganizations, lists("organizations", organizationAttributes{}, "List organizations")},
-		{http.MethodPost, prefix + "/organizations", AccessSiteAdmin, "", a.createOrganization, creates("organizations", organizationDraft{}, organizationAttributes{}, "Create an organization")},
-		{http.MethodGet, org, AccessToken, read, a.showOrganization, shows("organizations", organizationAttributes{}, "Show an organization")},
-		{http.MethodDelete, org, AccessSiteAdmin, "", a.deleteOrganization, answers204("Delete an organization with all that it owns")},
 
 		{http.MethodPost, org + "/oauth-clients", AccessToken, manage, a.createOAuthClient, creates("oauth-clients", oauthClientDraft{}, oauthClientAttributes{}, "Create an OAuth client")},
 		{http.MethodGet, client, AccessToken, read, a.showOAuthClient, shows("oauth-clients", oauthClientAttributes{}, "Show an OAuth client")},

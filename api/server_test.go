@@ -68,9 +68,10 @@ func newServer(t *testing.T, adjust ...func(*api.Config)) *server {
 		Installations: s, Apps: s, SetupLinks: s, Actions: s, Repositories: s, Uploads: s, Uploader: struct{ api.Uploader }{},
 		Policies:     noPolicies{},
 		TokenRecords: struct{ api.TokenRecords }{},
-		Related:      struct{ api.Related }{},
-		Parameters:   noParameters{},
-		PublicURL:    web.URL, BootstrapToken: polset.NewSecret(admin), LinkKey: []byte(strings.Repeat("k", 32)),
+		Projects:     untested{}, Workspaces: untested{},
+		Related:    struct{ api.Related }{},
+		Parameters: noParameters{},
+		PublicURL:  web.URL, BootstrapToken: polset.NewSecret(admin), LinkKey: []byte(strings.Repeat("k", 32)),
 		Logger: zap.New(core), Now: func() time.Time { return epoch.Add(time.Duration(s.clock.Load())) },
 	}
 	for _, f := range adjust {
@@ -92,6 +93,17 @@ func newServer(t *testing.T, adjust ...func(*api.Config)) *server {
 	s.tokens[guest] = polset.Principal{Actor: "at-guest", OrganizationID: s.orgs[0].ID, Permissions: []polset.Permission{polset.PermissionRead}}
 	s.tokens[evil] = polset.Principal{Actor: "at-evil", OrganizationID: s.orgs[1].ID, Permissions: polset.Permissions()}
 	return s
+}
+
+// untested is what only the real store is tested on; see world.
+type untested struct {
+	api.ProjectReader
+	api.ProjectWriter
+	api.ProjectTagger
+	api.WorkspaceReader
+	api.WorkspaceNames
+	api.WorkspaceWriter
+	api.WorkspaceTagger
 }
 
 // connect gives an organization a connection.

@@ -17,12 +17,8 @@ type TagSelectors interface {
 	RemoveTagSelectors(ctx context.Context, by polset.Principal, policySetID string, selectors []polset.TagSelector) error
 }
 
-// The limits of HCP Terraform's tags, and how many selectors one request names.
-const (
-	maxTagSelectors = 100
-	maxTagKey       = 128
-	maxTagValue     = 256
-)
+// maxTagSelectors is how many selectors one request names.
+const maxTagSelectors = 100
 
 // tagSelector is a tag selector as it is shown.
 type tagSelector struct {

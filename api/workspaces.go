@@ -1,11 +1,94 @@
 package api
 
 import (
+	"context"
+	"encoding/json"
+	"net/http"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/polset/polset"
 )
+
+// WorkspaceReader finds workspaces.
+type WorkspaceReader interface {
+	Workspace(ctx context.Context, by polset.Principal, id string) (polset.Workspace, error)
+	// Workspaces returns a page in the order of the names, and the count of all
+	// that the filter lets through.
+	Workspaces(ctx context.Context, by polset.Principal, organization string, filter polset.WorkspaceFilter, page polset.Page) ([]polset.Workspace, int, error)
+	// WorkspacesByID returns those of the ids that exist, in any order.
+	WorkspacesByID(ctx context.Context, by polset.Principal, ids []string) ([]polset.Workspace, error)
+}
+
+// WorkspaceNames finds workspaces by their names.
+type WorkspaceNames interface {
+	WorkspaceByName(ctx context.Context, by polset.Principal, organization, name string) (polset.Workspace, error)
+}
+
+// WorkspaceWriter makes, changes and removes workspaces.
+type WorkspaceWriter interface {
+	// CreateWorkspace answers polset.ErrNotFound for a project that is not the
+	// organization's.
+	CreateWorkspace(ctx context.Context, by polset.Principal, draft polset.WorkspaceDraft) (polset.Workspace, error)
+	UpdateWorkspace(ctx context.Context, by polset.Principal, id string, change polset.WorkspaceChange) (polset.Workspace, error)
+	DeleteWorkspace(ctx context.Context, by polset.Principal, id string) error
+}
+
+// WorkspaceTagger binds tags to workspaces.
+type WorkspaceTagger interface {
+	// EffectiveTags returns the tags that are in effect on each of the
+	// workspaces, by the workspaces' ids.
+	EffectiveTags(ctx context.Context, workspaces []polset.Workspace) (map[string][]polset.TagBinding, error)
+	// BindWorkspaceTags adds tags, or changes their values. More than a
+	// workspace may have are polset.ErrTooMany.
+	BindWorkspaceTags(ctx context.Context, by polset.Principal, id string, tags []polset.TagBinding) (polset.Workspace, error)
+	// UnbindWorkspaceTags takes tags away, by their keys or else their ids.
+	UnbindWorkspaceTags(ctx context.Context, by polset.Principal, id string, tags []polset.TagBinding) (polset.Workspace, error)
+}
+
+// Workspaces is what the workspace endpoints need.
+type Workspaces interface {
+	WorkspaceReader
+	WorkspaceNames
+	WorkspaceWriter
+	WorkspaceTagger
+}
+
+func (a *API) workspaceRoutes() []Route {
+	const (
+		read   = polset.PermissionRead
+		manage = polset.PermissionManagePolicies
+
+		workspaces = prefix + "/organizations/:organization/workspaces"
+		named      = workspaces + "/:workspace_name"
+		workspace  = prefix + "/workspaces/:workspace"
+		tags       = workspace + "/relationships/tags"
+	)
+	routes := []Route{
+		{http.MethodGet, workspaces, AccessToken, read, a.listWorkspaces, lists("workspaces", workspaceAttributes{}, "List workspaces").
+			with("search[name]", "search[wildcard-name]", "search[tags]", "search[exclude-tags]", "filter[project][id]", "filter[tagged][n][key]", "filter[tagged][n][value]", "sort").
+			including(workspaceIncludes...)},
+		{http.MethodPost, workspaces, AccessToken, manage, a.createWorkspace, creates("workspaces", workspaceShape{}, workspaceAttributes{}, "Create a workspace")},
+		{http.MethodGet, workspace + "/tag-bindings", AccessToken, read, a.listWorkspaceTags, lists("tag-bindings", tagAttributes{}, "List the tags of a workspace")},
+		{http.MethodPatch, workspace + "/tag-bindings", AccessToken, manage, a.bindWorkspaceTags, lists("tag-bindings", tagAttributes{}, "Add tags to a workspace").takingMany("tag-bindings", tagDraft{})},
+		{http.MethodGet, workspace + "/effective-tag-bindings", AccessToken, read, a.listEffectiveWorkspaceTags, lists("effective-tag-bindings", tagAttributes{}, "List the tags that are in effect on a workspace")},
+		{http.MethodGet, tags, AccessToken, read, a.listTagNames, lists("tags", tagNameAttributes{}, "List the tags of a workspace that are keys only")},
+		{http.MethodPost, tags, AccessToken, manage, a.addTagNames, answers204("Add tags that are keys only to a workspace").takingMany("tags", tagNameAttributes{})},
+		{http.MethodDelete, tags, AccessToken, manage, a.removeTagNames, answers204("Take tags from a workspace").takingMany("tags", tagNameAttributes{})},
+		{http.MethodGet, workspace + "/relationships/remote-state-consumers", AccessToken, read, a.listStateConsumers, lists("workspaces", workspaceAttributes{}, "List the workspaces that may read a workspace's state, of which polset has none")},
+	}
+	// By its id, and by its name in its organization.
+	for _, path := range []string{workspace, named} {
+		routes = append(routes,
+			Route{http.MethodGet, path, AccessToken, read, a.showWorkspace, shows("workspaces", workspaceAttributes{}, "Show a workspace").including(workspaceIncludes...)},
+			Route{http.MethodPatch, path, AccessToken, manage, a.updateWorkspace, changes("workspaces", workspaceShape{}, workspaceAttributes{}, "Change a workspace")},
+			Route{http.MethodDelete, path, AccessToken, manage, a.deleteWorkspace, answers204("Delete a workspace with its configuration versions and runs")},
+			Route{http.MethodPost, path + "/actions/safe-delete", AccessToken, manage, a.deleteWorkspace, answers204("Delete a workspace; polset's manage no resources, so that it is always safe")},
+		)
+	}
+	return routes
+}
 
 // workspaceAttributes is a workspace as HCP Terraform shows it. polset runs no
 // Terraform, so that what tells of runs and resources stays at nothing.
@@ -33,6 +116,25 @@ type workspaceAttributes struct {
 	Source               string           `json:"source"`
 	VCSRepo              *vcsRepo         `json:"vcs-repo"`
 	VCSRepoIdentifier    *string          `json:"vcs-repo-identifier"`
+
+	Permissions *workspacePermissions `json:"permissions,omitempty"`
+}
+
+type workspacePermissions struct {
+	CanDestroy           bool `json:"can-destroy"`
+	CanForceDelete       bool `json:"can-force-delete"`
+	CanForceUnlock       bool `json:"can-force-unlock"`
+	CanLock              bool `json:"can-lock"`
+	CanManageRunTasks    bool `json:"can-manage-run-tasks"`
+	CanQueueApply        bool `json:"can-queue-apply"`
+	CanQueueDestroy      bool `json:"can-queue-destroy"`
+	CanQueueRun          bool `json:"can-queue-run"`
+	CanReadSettings      bool `json:"can-read-settings"`
+	CanReadStateVersions bool `json:"can-read-state-versions"`
+	CanReadVariable      bool `json:"can-read-variable"`
+	CanUnlock            bool `json:"can-unlock"`
+	CanUpdate            bool `json:"can-update"`
+	CanUpdateVariable    bool `json:"can-update-variable"`
 }
 
 // workspaceOverwrites says which settings are the workspace's own, and not its
@@ -52,8 +154,8 @@ type workspaceSettings struct {
 	AssessmentsEnabled          bool     `json:"assessments-enabled"`
 	AutoApply                   bool     `json:"auto-apply"`
 	AutoApplyRunTrigger         bool     `json:"auto-apply-run-trigger"`
-	AutoDestroyActivityDuration *string  `json:"auto-destroy-activity-duration"`
-	AutoDestroyAt               *instant `json:"auto-destroy-at"`
+	AutoDestroyActivityDuration idleness `json:"auto-destroy-activity-duration"`
+	AutoDestroyAt               instant  `json:"auto-destroy-at"`
 	FileTriggersEnabled         bool     `json:"file-triggers-enabled"`
 	GlobalRemoteState           bool     `json:"global-remote-state"`
 	HYOKEnabled                 bool     `json:"hyok-enabled"`
@@ -95,32 +197,98 @@ func (s workspaceSettings) check() problems {
 			wrong = append(wrong, checkSettings(map[string]string{name: text})...)
 		}
 	}
-	return append(wrong, checkActivityDuration(s.AutoDestroyActivityDuration)...)
+	wrong = append(wrong, s.AutoDestroyActivityDuration.check()...)
+	if _, err := s.AutoDestroyAt.time(); s.AutoDestroyAt != "" && err != nil {
+		wrong = append(wrong, invalid("auto-destroy-at", "auto-destroy-at must be a time, such as 2030-01-02T15:04:05Z."))
+	}
+	return wrong
 }
 
-var activityDuration = regexp.MustCompile(`^[0-9]{1,4}[dh]$`)
+// An idleness is how long a workspace may rest, such as 14d; "" is null.
+type idleness string
 
-func checkActivityDuration(text *string) problems {
-	if text != nil && !activityDuration.MatchString(*text) {
+var validIdleness = regexp.MustCompile(`^([0-9]{1,4}[dh])?$`)
+
+func (i idleness) check() problems {
+	if !validIdleness.MatchString(string(i)) {
 		return problems{invalid("auto-destroy-activity-duration", "auto-destroy-activity-duration must be 1 to 4 digits and d or h, such as 14d.")}
 	}
 	return nil
 }
 
-// An instant is a time that a client set. Clients refuse a whole document for
-// one that is not in this form.
-type instant time.Time
+// MarshalJSON implements json.Marshaler.
+func (i idleness) MarshalJSON() ([]byte, error) { return json.Marshal(orNull(string(i))) }
 
-// UnmarshalJSON implements json.Unmarshaler.
-func (t *instant) UnmarshalJSON(b []byte) error { return (*time.Time)(t).UnmarshalJSON(b) }
+func (idleness) schema(*description, bool) (schema, error) {
+	return schema{"type": "string", "nullable": true}, nil
+}
+
+// An instant is a time that a client set; "" is null. Clients refuse a whole
+// document for a time in another form than iso8601.
+type instant string
+
+func (i instant) time() (time.Time, error) { return time.Parse(time.RFC3339, string(i)) }
 
 // MarshalJSON implements json.Marshaler.
-func (t instant) MarshalJSON() ([]byte, error) { return iso8601(t).MarshalJSON() }
+func (i instant) MarshalJSON() ([]byte, error) {
+	at, err := i.time()
+	if err != nil {
+		return []byte("null"), nil // refused, or not set
+	}
+	return iso8601(at).MarshalJSON()
+}
 
-// workspaceResource is a workspace as every answer shows it.
+func (instant) schema(d *description, taken bool) (schema, error) { return iso8601{}.schema(d, taken) }
+
+type workspaceDraft struct {
+	Name              optional[string]                   `json:"name"`
+	Description       optional[string]                   `json:"description"`
+	ExecutionMode     optional[string]                   `json:"execution-mode"`
+	Operations        optional[bool]                     `json:"operations"` // what execution-mode was once
+	AgentPoolID       optional[string]                   `json:"agent-pool-id"`
+	SettingOverwrites optional[workspaceOverwritesDraft] `json:"setting-overwrites"`
+	VCSRepo           optional[vcsRepoDraft]             `json:"vcs-repo"`
+}
+
+type workspaceOverwritesDraft struct {
+	ExecutionMode optional[bool] `json:"execution-mode"`
+}
+
+// workspaceShape is what a request for a workspace may hold.
+type workspaceShape struct {
+	workspaceDraft
+	workspaceSettings
+}
+
+func (d workspaceDraft) mode() modeDraft {
+	mode := d.ExecutionMode
+	if operations, ok := d.Operations.Get(); ok && !mode.Present {
+		mode = optional[string]{Present: true, Value: executionLocal}
+		if operations {
+			mode.Value = executionRemote
+		}
+	}
+	return modeDraft{ownExecutionMode, mode, d.SettingOverwrites.Value.ExecutionMode, d.AgentPoolID}
+}
+
+// workspaceIncludes are the values of include. polset has nothing of what the
+// last ones name.
+var workspaceIncludes = []string{
+	"organization", "project", "effective_tag_bindings",
+	"current_configuration_version", "current_configuration_version.ingress_attributes",
+	"current_run", "current_run.plan", "current_run.configuration_version", "current_run.configuration_version.ingress_attributes",
+	"current_state_version", "locked_by", "outputs", "readme",
+}
+
+// workspaceMode is how Terraform would run in a workspace.
+func workspaceMode(w polset.Workspace) string {
+	return executionMode(w.Settings[ownExecutionMode], w.ProjectSettings[defaultExecutionMode], w.OrganizationSettings[defaultExecutionMode])
+}
+
+// workspaceResource is a workspace as it is included in other documents.
 func workspaceResource(w polset.Workspace) resource {
 	_, own := w.Settings[ownExecutionMode].(string)
-	mode := executionMode(w.Settings[ownExecutionMode], w.ProjectSettings[defaultExecutionMode], w.OrganizationSettings[defaultExecutionMode])
+	mode := workspaceMode(w)
 	names := []string{}
 	for _, t := range w.Tags {
 		if t.Value == "" {
@@ -154,6 +322,337 @@ func workspaceResource(w polset.Workspace) resource {
 		},
 		Links: map[string]string{"self": prefix + "/organizations/" + w.Organization + "/workspaces/" + w.Name},
 	}
+}
+
+// shownWorkspaces are workspaces as their own endpoints show them, with what
+// the principal may do, and what include asks for.
+func (a *API) shownWorkspaces(r *request, want includes, workspaces ...polset.Workspace) (data, included []resource, err error) {
+	manages := r.by.Can(polset.PermissionManagePolicies)
+	for _, w := range workspaces {
+		res := workspaceResource(w)
+		attributes := res.Attributes.(workspaceAttributes)
+		attributes.Permissions = &workspacePermissions{
+			CanReadSettings: true,
+			CanDestroy:      manages, CanForceDelete: manages, CanUpdate: manages, CanQueueRun: manages, CanQueueDestroy: manages,
+		}
+		res.Attributes = attributes
+		data = append(data, res)
+	}
+	if want["effective_tag_bindings"] {
+		effective, err := a.Workspaces.EffectiveTags(r.ctx(), workspaces)
+		if err != nil {
+			return nil, nil, err
+		}
+		for i, w := range workspaces {
+			var ids []string
+			for _, t := range effective[w.ID] {
+				tag := effectiveTagResource(w.ID, t)
+				included, ids = append(included, tag), append(ids, tag.ID)
+			}
+			data[i].Relationships["effective-tag-bindings"] = toMany("effective-tag-bindings", ids...)
+		}
+	}
+	if want["project"] {
+		var ids []string
+		for _, w := range workspaces {
+			if !slices.Contains(ids, w.ProjectID) {
+				ids = append(ids, w.ProjectID)
+			}
+		}
+		projects, err := a.Projects.ProjectsByID(r.ctx(), r.by, ids)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, p := range projects {
+			included = append(included, projectResource(p))
+		}
+	}
+	if want["organization"] && len(workspaces) > 0 {
+		org, err := a.Organizations.Organization(r.ctx(), r.by, workspaces[0].Organization)
+		if err != nil {
+			return nil, nil, err
+		}
+		included = append(included, organizationResource(r.by, org))
+	}
+	return data, included, nil
+}
+
+func (a *API) sendWorkspace(r *request, status int, w polset.Workspace, want includes) error {
+	data, included, err := a.shownWorkspaces(r, want, w)
+	if err != nil {
+		return err
+	}
+	return r.send(status, single(data[0], included...))
+}
+
+// workspace is the one that the path names, by its id or by its name.
+func (a *API) workspace(r *request) (polset.Workspace, error) {
+	if name := r.Param("workspace_name"); name != "" {
+		return a.Workspaces.WorkspaceByName(r.ctx(), r.by, r.Param("organization"), name)
+	}
+	return a.Workspaces.Workspace(r.ctx(), r.by, r.Param("workspace"))
+}
+
+func (a *API) listWorkspaces(r *request) error {
+	page, err := r.page()
+	if err != nil {
+		return err
+	}
+	want, err := r.include(workspaceIncludes...)
+	if err != nil {
+		return err
+	}
+	filter, err := r.workspaceFilter()
+	if err != nil {
+		return err
+	}
+	workspaces, total, err := a.Workspaces.Workspaces(r.ctx(), r.by, r.Param("organization"), filter, page)
+	if err != nil {
+		return err
+	}
+	data, included, err := a.shownWorkspaces(r, want, workspaces...)
+	if err != nil {
+		return err
+	}
+	return r.send(http.StatusOK, a.list(r, data, page, total, included...))
+}
+
+func (r *request) workspaceFilter() (filter polset.WorkspaceFilter, err error) {
+	filter.Search, filter.Wildcard = r.query.Get("search[name]"), r.query.Get("search[wildcard-name]")
+	filter.ProjectID = r.query.Get("filter[project][id]")
+	for _, name := range []string{"search[name]", "search[wildcard-name]", "filter[project][id]"} {
+		if len(r.query.Get(name)) > maxName {
+			return filter, badParameter(name, "%s must not exceed %d bytes.", name, maxName)
+		}
+	}
+	if sort := r.query.Get("sort"); sort != "" && sort != "name" {
+		return filter, badParameter("sort", "sort must be name: polset sorts workspaces by nothing else.")
+	}
+	if r.query.Get("filter[current-run][status]") != "" {
+		return filter, badParameter("filter[current-run][status]", "filter[current-run][status] is not supported.")
+	}
+	if filter.Tags, err = r.taggedFilter(); err != nil {
+		return filter, err
+	}
+	names, err := r.tagNames("search[tags]")
+	if err != nil {
+		return filter, err
+	}
+	filter.Tags = append(filter.Tags, names...)
+	filter.NotTagged, err = r.tagNames("search[exclude-tags]")
+	return filter, err
+}
+
+func (a *API) showWorkspace(r *request) error {
+	want, err := r.include(workspaceIncludes...)
+	if err != nil {
+		return err
+	}
+	w, err := a.workspace(r)
+	if err != nil {
+		return err
+	}
+	return a.sendWorkspace(r, http.StatusOK, w, want)
+}
+
+func (a *API) createWorkspace(r *request) error {
+	// Before the body is judged, as for every tenant.
+	org, err := a.Organizations.Organization(r.ctx(), r.by, r.Param("organization"))
+	if err != nil {
+		return err
+	}
+	d, err := decode[keeping[workspaceDraft, workspaceSettings]](r, "workspaces", "")
+	if err != nil {
+		return err
+	}
+	in := d.Attributes
+	draft := polset.WorkspaceDraft{Organization: org.Name, Name: in.own.Name.Or(""), Description: in.own.Description.Or("")}
+	wrong := append(checkWorkspace(&draft.Name, &draft.Description, in.own.VCSRepo), in.wrong...)
+	project, problems := a.projectOf(r, org.ID, d.Relationships)
+	wrong = append(wrong, problems...)
+	now := executionMode(project.Settings[defaultExecutionMode], org.Settings[defaultExecutionMode])
+	wrong = append(wrong, in.own.mode().keepIn(in.kept, now)...)
+	bound, problems := relatedTags(d.Relationships, "tag-bindings", "tag-bindings")
+	wrong = append(wrong, problems...)
+	named, problems := relatedTags(d.Relationships, "tags", "tags")
+	if err := append(wrong, problems...).orNil(); err != nil {
+		return err
+	}
+	for _, tags := range []*[]polset.TagBinding{named, bound} {
+		if tags != nil {
+			draft.TagBindings = append(draft.TagBindings, *tags...)
+		}
+	}
+	draft.ProjectID, draft.Settings = project.ID, in.set()
+	w, err := a.Workspaces.CreateWorkspace(r.ctx(), r.by, draft)
+	if err != nil {
+		return tooManyTags(nameTaken(err))
+	}
+	return a.sendWorkspace(r, http.StatusCreated, w, nil)
+}
+
+// projectOf is the project of the organization that a request relates to; the
+// zero value where it relates to none.
+func (a *API) projectOf(r *request, organizationID string, relationships map[string]json.RawMessage) (polset.Project, problems) {
+	id, wrong := toOneOf(relationships, "project", "projects")
+	if id == "" {
+		return polset.Project{}, wrong
+	}
+	project, err := a.Projects.Project(r.ctx(), r.by, id)
+	if err != nil || project.OrganizationID != organizationID {
+		return polset.Project{}, problems{unrelated("project", "project")}
+	}
+	return project, nil
+}
+
+func (a *API) updateWorkspace(r *request) error {
+	now, err := a.workspace(r)
+	if err != nil {
+		return err
+	}
+	d, err := decode[keeping[workspaceDraft, workspaceSettings]](r, "workspaces", now.ID)
+	if err != nil {
+		return err
+	}
+	in := d.Attributes
+	change := polset.WorkspaceChange{Name: in.own.Name.given(), Description: in.own.Description.given(), Settings: in.kept}
+	wrong := append(checkWorkspace(change.Name, change.Description, in.own.VCSRepo), in.wrong...)
+	wrong = append(wrong, in.own.mode().keepIn(in.kept, workspaceMode(now))...)
+	project, problems := a.projectOf(r, now.OrganizationID, d.Relationships)
+	wrong = append(wrong, problems...)
+	change.TagBindings, problems = relatedTags(d.Relationships, "tag-bindings", "tag-bindings")
+	if err := append(wrong, problems...).orNil(); err != nil {
+		return err
+	}
+	if project.ID != "" {
+		change.ProjectID = &project.ID
+	}
+	w, err := a.Workspaces.UpdateWorkspace(r.ctx(), r.by, now.ID, change)
+	if err != nil {
+		return tooManyTags(nameTaken(err))
+	}
+	return a.sendWorkspace(r, http.StatusOK, w, nil)
+}
+
+func (a *API) deleteWorkspace(r *request) error {
+	w, err := a.workspace(r)
+	if err != nil {
+		return err
+	}
+	if err := a.Workspaces.DeleteWorkspace(r.ctx(), r.by, w.ID); err != nil {
+		return err
+	}
+	return r.NoContent(http.StatusNoContent)
+}
+
+func (a *API) listWorkspaceTags(r *request) error {
+	w, err := a.workspace(r)
+	if err != nil {
+		return err
+	}
+	return a.sendTags(r, w.Tags, tagResource)
+}
+
+func (a *API) listEffectiveWorkspaceTags(r *request) error {
+	w, err := a.workspace(r)
+	if err != nil {
+		return err
+	}
+	effective, err := a.Workspaces.EffectiveTags(r.ctx(), []polset.Workspace{w})
+	if err != nil {
+		return err
+	}
+	return a.sendTags(r, effective[w.ID], func(t polset.TagBinding) resource { return effectiveTagResource(w.ID, t) })
+}
+
+func (a *API) bindWorkspaceTags(r *request) error {
+	w, err := a.workspace(r)
+	if err != nil {
+		return err
+	}
+	tags, err := decodeTags(r, "tag-bindings", false)
+	if err != nil {
+		return err
+	}
+	if w, err = a.Workspaces.BindWorkspaceTags(r.ctx(), r.by, w.ID, tags); err != nil {
+		return tooManyTags(err)
+	}
+	return a.sendTags(r, w.Tags, tagResource)
+}
+
+// Tags that are keys only, in the shape that they had before there were values.
+
+func tagNameResource(t polset.TagBinding) resource {
+	return resource{ID: t.ID, Type: "tags", Attributes: tagNameAttributes{Name: t.Key}}
+}
+
+func (a *API) listTagNames(r *request) error {
+	w, err := a.workspace(r)
+	if err != nil {
+		return err
+	}
+	names := slices.DeleteFunc(w.Tags, func(t polset.TagBinding) bool { return t.Value != "" })
+	return a.sendTags(r, names, tagNameResource)
+}
+
+func (a *API) addTagNames(r *request) error {
+	w, err := a.workspace(r)
+	if err != nil {
+		return err
+	}
+	tags, err := decodeTags(r, "tags", false)
+	if err != nil {
+		return err
+	}
+	if _, err := a.Workspaces.BindWorkspaceTags(r.ctx(), r.by, w.ID, tags); err != nil {
+		return tooManyTags(err)
+	}
+	return r.NoContent(http.StatusNoContent)
+}
+
+func (a *API) removeTagNames(r *request) error {
+	w, err := a.workspace(r)
+	if err != nil {
+		return err
+	}
+	tags, err := decodeTags(r, "tags", true)
+	if err != nil {
+		return err
+	}
+	if _, err := a.Workspaces.UnbindWorkspaceTags(r.ctx(), r.by, w.ID, tags); err != nil {
+		return err
+	}
+	return r.NoContent(http.StatusNoContent)
+}
+
+// listStateConsumers answers clients that read who may read a workspace's
+// state. polset keeps no state.
+func (a *API) listStateConsumers(r *request) error {
+	page, err := r.page()
+	if err != nil {
+		return err
+	}
+	if _, err := a.workspace(r); err != nil {
+		return err
+	}
+	return r.send(http.StatusOK, a.list(r, nil, page, 0))
+}
+
+const maxWorkspaceName = 90
+
+// checkWorkspace judges what is given; nil is left alone.
+func checkWorkspace(name, description *string, vcs optional[vcsRepoDraft]) problems {
+	var wrong problems
+	if name != nil && (len(*name) > maxWorkspaceName || !validName.MatchString(*name)) {
+		wrong = append(wrong, invalid("name", "Name must be 1 to %d letters, digits, hyphens and underscores.", maxWorkspaceName))
+	}
+	if description != nil && len(*description) > maxDescription {
+		wrong = append(wrong, invalid("description", "description must not exceed %d bytes.", maxDescription))
+	}
+	if _, ok := vcs.Get(); ok {
+		wrong = append(wrong, invalid("vcs-repo", "A workspace of polset follows no repository: leave vcs-repo out. Policy sets follow repositories."))
+	}
+	return wrong
 }
 
 func orEmpty(text *string) string {

@@ -137,8 +137,11 @@ func queryByID[T any](ctx context.Context, s *Store, table, query string, by pol
 
 // like turns a text into the pattern that matches it anywhere; the condition
 // must say ESCAPE '!'.
-func like(text string) string {
-	return "%" + strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(strings.ToLower(text)) + "%"
+func like(text string) string { return "%" + literal(text) + "%" }
+
+// literal turns a text into the pattern that matches it and nothing else.
+func literal(text string) string {
+	return strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(strings.ToLower(text))
 }
 
 // textsColumn is a list of texts as the rows hold it.

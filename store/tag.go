@@ -155,6 +155,42 @@ func (s *Store) BindWorkspaceTags(ctx context.Context, by polset.Principal, work
 	return out, nil
 }
 
+// UnbindWorkspaceTags takes tags from a workspace, by their keys or, where those
+// are empty, their ids. What is not bound is passed over.
+func (s *Store) UnbindWorkspaceTags(ctx context.Context, by polset.Principal, workspaceID string, tags []polset.TagBinding) (polset.Workspace, error) {
+	var out polset.Workspace
+	err := s.write(ctx, by, func(ctx context.Context, tx *tx) error {
+		if _, err := tx.holdWorkspace(ctx, by, workspaceID); err != nil {
+			return err
+		}
+		now, err := tx.workspace(ctx, by, workspaceID)
+		if err != nil {
+			return err
+		}
+		gone := map[string]string{}
+		for _, have := range now.Tags {
+			if slices.ContainsFunc(tags, func(t polset.TagBinding) bool {
+				return t.Key == have.Key || (t.Key == "" && t.ID == have.ID)
+			}) {
+				gone[have.Key] = have.Value
+				err := tx.UnbindTagOfWorkspace(ctx, rows.UnbindTagOfWorkspaceParams{WorkspaceID: nullString(workspaceID), TagKey: have.Key})
+				if err != nil {
+					return err
+				}
+			}
+		}
+		if len(gone) > 0 {
+			tx.note(now.OrganizationID, "tags.unbound", workspaceID, gone)
+		}
+		out, err = tx.workspace(ctx, by, workspaceID)
+		return err
+	})
+	if err != nil {
+		return polset.Workspace{}, fmt.Errorf("take tags from workspace %s: %w", workspaceID, err)
+	}
+	return out, nil
+}
+
 // BindProjectTags is BindWorkspaceTags for a project.
 func (s *Store) BindProjectTags(ctx context.Context, by polset.Principal, projectID string, tags []polset.TagBinding) (polset.Project, error) {
 	var out polset.Project

@@ -112,6 +112,9 @@ func (s *Store) Workspaces(ctx context.Context, by polset.Principal, organizatio
 	if f.Search != "" {
 		q.add("lower(workspaces.name) LIKE ? ESCAPE '!'", like(f.Search))
 	}
+	if f.Wildcard != "" {
+		q.add("lower(workspaces.name) LIKE ? ESCAPE '!'", strings.ReplaceAll(literal(f.Wildcard), "*", "%"))
+	}
 	for _, t := range f.Tags {
 		q.add(taggedWorkspace, t.Key, t.Value)
 	}

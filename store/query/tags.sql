@@ -9,6 +9,9 @@ ON CONFLICT (project_id, tag_key) WHERE project_id IS NOT NULL DO UPDATE SET tag
 -- name: UnbindTagsOfWorkspace :execrows
 DELETE FROM tag_bindings WHERE workspace_id = $1;
 
+-- name: UnbindTagOfWorkspace :exec
+DELETE FROM tag_bindings WHERE workspace_id = $1 AND tag_key = $2;
+
 -- name: UnbindTagsOfProject :execrows
 DELETE FROM tag_bindings WHERE project_id = $1;
 

@@ -128,6 +128,20 @@ func (q *Queries) TagsOfWorkspace(ctx context.Context, workspaceID sql.NullStrin
 	return items, nil
 }
 
+const unbindTagOfWorkspace = `-- name: UnbindTagOfWorkspace :exec
+DELETE FROM tag_bindings WHERE workspace_id = $1 AND tag_key = $2
+`
+
+type UnbindTagOfWorkspaceParams struct {
+	WorkspaceID sql.NullString
+	TagKey      string
+}
+
+func (q *Queries) UnbindTagOfWorkspace(ctx context.Context, arg UnbindTagOfWorkspaceParams) error {
+	_, err := q.db.ExecContext(ctx, unbindTagOfWorkspace, arg.WorkspaceID, arg.TagKey)
+	return err
+}
+
 const unbindTagsOfProject = `-- name: UnbindTagsOfProject :execrows
 DELETE FROM tag_bindings WHERE project_id = $1
 `
