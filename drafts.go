@@ -67,7 +67,27 @@ type ConnectionDraft struct {
 	ServiceProvider string
 	HTTPURL         string
 	APIURL          string
+	Key             string
 	Token           Secret
+	// ServiceProviderUser is whom the token belongs to.
+	ServiceProviderUser string
+	ProjectScoped       bool
+	Projects            []string // prj-…
+}
+
+// A ConnectionChange is what changes about a connection. Nil leaves things alone.
+type ConnectionChange struct {
+	Name          *string
+	Key           *string
+	ProjectScoped *bool
+	// Projects are the new ones; AddProjects and RemoveProjects change those
+	// that there are.
+	Projects                    *[]string
+	AddProjects, RemoveProjects []string
+	// Token replaces the connection's token, whose id stays.
+	Token *Secret
+	// ServiceProviderUser is whom Token belongs to.
+	ServiceProviderUser string
 }
 
 // A PolicySetFilter narrows a list of policy sets. Zero values do not narrow.

@@ -119,7 +119,13 @@ type Connection struct {
 	ServiceProvider string // github, github_enterprise
 	HTTPURL         string
 	APIURL          string
-	CreatedAt       time.Time
+	Key             string // of an OAuth application, which clients give and polset has no use for
+	// ServiceProviderUser is whom the token belongs to; "" where the git host
+	// did not say so.
+	ServiceProviderUser string
+	ProjectScoped       bool     // for Projects, not for the whole organization
+	Projects            []string // prj-…
+	CreatedAt           time.Time
 }
 
 // A Remote is a repository as git and GitHub's REST API reach it: where, and

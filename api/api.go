@@ -210,6 +210,8 @@ type Repositories interface {
 	// Reachable says whether a commit is in the history of a branch, which is
 	// named by its short name.
 	Reachable(ctx context.Context, remote polset.Remote, commit, branch string) (bool, error)
+	// User returns the login of whom the remote's token belongs to.
+	User(ctx context.Context, remote polset.Remote) (string, error)
 }
 
 // Objects holds the archives, and the code of policies, by their sha256.
@@ -228,6 +230,7 @@ type Config struct {
 	Projects      Projects
 	Workspaces    Workspaces
 	Connections   Connections
+	OAuthClients  OAuthClients
 	Installations Installations
 	Apps          Apps
 	SetupLinks    SetupLinks
@@ -304,6 +307,7 @@ func New(cfg Config) (*API, error) {
 		{"Projects", cfg.Projects == nil},
 		{"Workspaces", cfg.Workspaces == nil},
 		{"Connections", cfg.Connections == nil},
+		{"OAuthClients", cfg.OAuthClients == nil},
 		{"Installations", cfg.Installations == nil},
 		{"Apps", cfg.Apps == nil},
 		{"SetupLinks", cfg.SetupLinks == nil},

@@ -39,6 +39,7 @@ type fakeStore struct {
 	installations []polset.Installation // with the names of those that may use each
 	links         []string              // set-up links: the organizations
 	app           *polset.App
+	users         map[string]string // logins, by tokens of GitHub's
 	rotations     int
 
 	facts      func(context.Context, polset.Remote) (polset.RepositoryFacts, error)
@@ -166,6 +167,15 @@ func (f *fakeStore) DeleteOrganization(_ context.Context, by polset.Principal, n
 		return polset.ErrNotFound
 	}
 	return nil
+}
+
+func (f *fakeStore) User(_ context.Context, r polset.Remote) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if user, ok := f.users[r.Token.Reveal()]; ok && r.APIURL != "" {
+		return user, nil
+	}
+	return "", polset.Fail(polset.ClassAuth, "GitHub knows no such token.")
 }
 
 func (f *fakeStore) CreateConnection(ctx context.Context, by polset.Principal, d polset.ConnectionDraft) (polset.Connection, error) {

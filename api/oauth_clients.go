@@ -1,10 +1,14 @@
 package api
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
+
+	"go.uber.org/zap"
 
 	"github.com/polset/polset"
 )
@@ -32,11 +36,58 @@ type oauthClientAttributes struct {
 }
 
 type oauthClientDraft struct {
-	Name            optional[string] `json:"name"`
-	ServiceProvider optional[string] `json:"service-provider"`
-	HTTPURL         optional[string] `json:"http-url"`
-	APIURL          optional[string] `json:"api-url"`
-	Token           optional[string] `json:"oauth-token-string"`
+	Name               optional[string] `json:"name"`
+	ServiceProvider    optional[string] `json:"service-provider"`
+	HTTPURL            optional[string] `json:"http-url"`
+	APIURL             optional[string] `json:"api-url"`
+	Key                optional[string] `json:"key"`
+	Token              optional[string] `json:"oauth-token-string"`
+	OrganizationScoped optional[bool]   `json:"organization-scoped"`
+}
+
+// oauthClientChange has no addresses: a token never goes to another host than
+// the one that it was given for. The secret of an OAuth application is of no use
+// without a browser's handshake, and is not kept.
+type oauthClientChange struct {
+	Name               optional[string] `json:"name"`
+	Key                optional[string] `json:"key"`
+	Token              optional[string] `json:"oauth-token-string"`
+	OrganizationScoped optional[bool]   `json:"organization-scoped"`
+}
+
+// OAuthClients is what the oauth-client and oauth-token endpoints need besides
+// Connections.
+type OAuthClients interface {
+	// Connections returns a page in the order of creation, and the count of all.
+	Connections(ctx context.Context, by polset.Principal, organization string, page polset.Page) ([]polset.Connection, int, error)
+	// ConnectionByToken finds a connection by the ot-… id of its token.
+	ConnectionByToken(ctx context.Context, by polset.Principal, tokenID string) (polset.Connection, error)
+	// UpdateConnection lets policy sets go on with a token that replaces another.
+	UpdateConnection(ctx context.Context, by polset.Principal, id string, change polset.ConnectionChange) (polset.Connection, error)
+}
+
+var oauthClientIncludes = []string{"oauth_tokens", "projects"}
+
+func (a *API) oauthClientRoutes() []Route {
+	const (
+		read   = polset.PermissionRead
+		manage = polset.PermissionManagePolicies
+
+		kind     = "oauth-clients"
+		clients  = prefix + "/organizations/:organization/" + kind
+		client   = prefix + "/" + kind + "/:oauth_client"
+		projects = client + "/relationships/projects"
+	)
+	shown := oauthClientAttributes{}
+	return []Route{
+		{http.MethodGet, clients, AccessToken, read, a.listOAuthClients, lists(kind, shown, "List OAuth clients").including(oauthClientIncludes...)},
+		{http.MethodPost, clients, AccessToken, manage, a.createOAuthClient, creates(kind, oauthClientDraft{}, shown, "Create an OAuth client with its token")},
+		{http.MethodGet, client, AccessToken, read, a.showOAuthClient, shows(kind, shown, "Show an OAuth client").including(oauthClientIncludes...)},
+		{http.MethodPatch, client, AccessToken, manage, a.updateOAuthClient, changes(kind, oauthClientChange{}, shown, "Change an OAuth client, or replace its token")},
+		{http.MethodDelete, client, AccessToken, manage, a.deleteOAuthClient, answers204("Delete an OAuth client with its token")},
+		{http.MethodPost, projects, AccessToken, manage, a.addOAuthClientProjects, relates("projects", "Give an OAuth client to projects")},
+		{http.MethodDelete, projects, AccessToken, manage, a.removeOAuthClientProjects, relates("projects", "Take an OAuth client from projects")},
+	}
 }
 
 func oauthClientResource(c polset.Connection) resource {
@@ -53,12 +104,13 @@ func oauthClientResource(c polset.Connection) resource {
 			ServiceProviderName: display,
 			HTTPURL:             c.HTTPURL,
 			APIURL:              c.APIURL,
-			OrganizationScoped:  true,
+			Key:                 orNull(c.Key),
+			OrganizationScoped:  !c.ProjectScoped,
 			CreatedAt:           iso8601(c.CreatedAt),
 		},
 		Relationships: map[string]relation{
 			"organization": toOne("organizations", c.Organization),
-			"projects":     toMany("projects"),
+			"projects":     toMany("projects", c.Projects...),
 			"agent-pool":   toOne("agent-pools", ""),
 			"oauth-tokens": toMany("oauth-tokens", c.TokenID),
 		},
@@ -77,10 +129,14 @@ func (a *API) createOAuthClient(r *request) error {
 	if err != nil {
 		return err
 	}
-	draft, err := a.connectionDraft(org.Name, d.Attributes)
+	draft, err := a.connectionDraft(org.Name, d)
 	if err != nil {
 		return err
 	}
+	if err := a.checkProjects(r, org.ID, draft.Projects); err != nil {
+		return err
+	}
+	draft.ServiceProviderUser = a.holder(r, draft.HTTPURL, draft.APIURL, draft.Token)
 	connection, err := a.Connections.CreateConnection(r.ctx(), r.by, draft)
 	if err != nil {
 		return nameTaken(err)
@@ -88,12 +144,218 @@ func (a *API) createOAuthClient(r *request) error {
 	return r.send(http.StatusCreated, single(oauthClientResource(connection)))
 }
 
+func (a *API) listOAuthClients(r *request) error {
+	page, err := r.pageOrAll()
+	if err != nil {
+		return err
+	}
+	want, err := r.include(oauthClientIncludes...)
+	if err != nil {
+		return err
+	}
+	connections, total, err := a.OAuthClients.Connections(r.ctx(), r.by, r.Param("organization"), page)
+	if err != nil {
+		return err
+	}
+	included, err := a.includedOfClients(r, want, connections...)
+	if err != nil {
+		return err
+	}
+	var data []resource
+	for _, c := range connections {
+		data = append(data, oauthClientResource(c))
+	}
+	return r.send(http.StatusOK, a.list(r, data, page, total, included...))
+}
+
+// includedOfClients finds what include asks for, for all clients at once.
+func (a *API) includedOfClients(r *request, want includes, connections ...polset.Connection) ([]resource, error) {
+	var included []resource
+	var ids []string
+	for _, c := range connections {
+		if want["oauth_tokens"] {
+			included = append(included, oauthTokenResource(c))
+		}
+		ids = append(ids, c.Projects...)
+	}
+	if !want["projects"] || len(ids) == 0 {
+		return included, nil
+	}
+	projects, err := a.Projects.ProjectsByID(r.ctx(), r.by, ids)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range projects {
+		included = append(included, projectResource(p))
+	}
+	return included, nil
+}
+
 func (a *API) showOAuthClient(r *request) error {
+	want, err := r.include(oauthClientIncludes...)
+	if err != nil {
+		return err
+	}
 	connection, err := a.Connections.Connection(r.ctx(), r.by, r.Param("oauth_client"))
 	if err != nil {
 		return err
 	}
+	included, err := a.includedOfClients(r, want, connection)
+	if err != nil {
+		return err
+	}
+	return r.send(http.StatusOK, single(oauthClientResource(connection), included...))
+}
+
+func (a *API) updateOAuthClient(r *request) error {
+	now, err := a.Connections.Connection(r.ctx(), r.by, r.Param("oauth_client"))
+	if err != nil {
+		return err
+	}
+	in, err := decode[oauthClientChange](r, "oauth-clients", now.ID)
+	if err != nil {
+		return err
+	}
+	change, err := connectionChange(in)
+	if err != nil {
+		return err
+	}
+	if change.Projects != nil {
+		if err := a.checkProjects(r, now.OrganizationID, *change.Projects); err != nil {
+			return err
+		}
+	}
+	if change.Token != nil {
+		change.ServiceProviderUser = a.holder(r, now.HTTPURL, now.APIURL, *change.Token)
+	}
+	connection, err := a.OAuthClients.UpdateConnection(r.ctx(), r.by, now.ID, change)
+	if err != nil {
+		return err
+	}
 	return r.send(http.StatusOK, single(oauthClientResource(connection)))
+}
+
+// connectionChange judges an update. Null clears a text and leaves a token.
+func connectionChange(in draft[oauthClientChange]) (polset.ConnectionChange, error) {
+	var change polset.ConnectionChange
+	attrs := in.Attributes
+	if attrs.Name.Present {
+		name := attrs.Name.Or("")
+		change.Name = &name
+	}
+	if attrs.Key.Present {
+		key := attrs.Key.Or("")
+		change.Key = &key
+	}
+	if scoped, ok := attrs.OrganizationScoped.Get(); ok {
+		narrow := !scoped
+		change.ProjectScoped = &narrow
+	}
+	wrong := checkConnection(attrs.Name.Or(""), attrs.Key.Or(""))
+	if text, ok := attrs.Token.Get(); ok {
+		token := polset.NewSecret(text)
+		change.Token = &token
+		wrong = append(wrong, checkTokenString(token)...)
+	}
+	projects, problems := relatedProjects(in.Relationships)
+	if projects != nil {
+		change.Projects = &projects
+	}
+	return change, append(wrong, problems...).orNil()
+}
+
+func (a *API) addOAuthClientProjects(r *request) error {
+	return a.changeProjects(r, func(c *polset.ConnectionChange, ids []string) { c.AddProjects = ids })
+}
+
+// removeOAuthClientProjects is no mistake where a project was none of the client's.
+func (a *API) removeOAuthClientProjects(r *request) error {
+	return a.changeProjects(r, func(c *polset.ConnectionChange, ids []string) { c.RemoveProjects = ids })
+}
+
+func (a *API) changeProjects(r *request, change func(*polset.ConnectionChange, []string)) error {
+	now, err := a.Connections.Connection(r.ctx(), r.by, r.Param("oauth_client"))
+	if err != nil {
+		return err
+	}
+	ids, err := decodeLinkage(r, "projects")
+	if err != nil {
+		return err
+	}
+	var c polset.ConnectionChange
+	change(&c, ids)
+	if len(c.AddProjects) > 0 {
+		for n, id := range ids {
+			if !a.owns(r, now.OrganizationID, id) {
+				return missingProject(fmt.Sprintf("/data/%d/id", n))
+			}
+		}
+	}
+	if _, err := a.OAuthClients.UpdateConnection(r.ctx(), r.by, now.ID, c); err != nil {
+		return err
+	}
+	return r.NoContent(http.StatusNoContent)
+}
+
+// owns says whether a project is an organization's, whoever asks.
+func (a *API) owns(r *request, organizationID, projectID string) bool {
+	p, err := a.Projects.Project(r.ctx(), r.by, projectID)
+	return err == nil && p.OrganizationID == organizationID
+}
+
+func (a *API) checkProjects(r *request, organizationID string, ids []string) error {
+	for n, id := range ids {
+		if !a.owns(r, organizationID, id) {
+			return missingProject(fmt.Sprintf("/data/relationships/projects/data/%d", n))
+		}
+	}
+	return nil
+}
+
+func missingProject(pointer string) problem {
+	return problem{Status: http.StatusUnprocessableEntity, Title: "invalid relationship", Detail: "The project was not found.", Pointer: pointer}
+}
+
+// relatedProjects are the ids of the relationship projects; nil without one.
+func relatedProjects(relationships map[string]json.RawMessage) ([]string, problems) {
+	raw, ok := relationships["projects"]
+	if !ok {
+		return nil, nil
+	}
+	var members struct {
+		Data []identifier `json:"data"`
+	}
+	const pointer = "/data/relationships/projects"
+	if err := json.Unmarshal(raw, &members); err != nil {
+		return nil, problems{malformedDocument(pointer, "The relationship must have an array of resource identifiers as its data.")}
+	}
+	if len(members.Data) > maxLinkage {
+		return nil, problems{malformedDocument(pointer+"/data", fmt.Sprintf("data holds %d resource identifiers; at most %d are taken at once.", len(members.Data), maxLinkage))}
+	}
+	ids := []string{}
+	for n, m := range members.Data {
+		if m.Type != "projects" {
+			return nil, problems{mismatch(fmt.Sprintf("%s/data/%d/type", pointer, n), "The type is %q, and this relationship takes %q.", m.Type, "projects")}
+		}
+		ids = append(ids, m.ID)
+	}
+	return ids, nil
+}
+
+// holder asks the git host whom a token belongs to; "" where it does not say
+// so. What the token may read is seen when a policy set reads with it.
+func (a *API) holder(r *request, httpURL, apiURL string, token polset.Secret) string {
+	ctx, cancel := context.WithTimeout(r.ctx(), a.HeadTimeout)
+	defer cancel()
+	user, err := a.Repositories.User(ctx, polset.Remote{HTTPURL: httpURL, APIURL: apiURL, Token: token})
+	if err != nil {
+		a.Logger.Info("the holder of a token is not known", zap.String("class", string(polset.FailureOf(err).Class)), zap.Error(err))
+		return ""
+	}
+	if len(user) > maxName || strings.ContainsFunc(user, unprintable) {
+		return "" // whatever answers there is no GitHub
+	}
+	return user
 }
 
 func (a *API) deleteOAuthClient(r *request) error {
@@ -104,19 +366,22 @@ func (a *API) deleteOAuthClient(r *request) error {
 }
 
 // connectionDraft judges the attributes of an oauth client.
-func (a *API) connectionDraft(organization string, in oauthClientDraft) (polset.ConnectionDraft, error) {
-	var wrong problems
+func (a *API) connectionDraft(organization string, document draft[oauthClientDraft]) (polset.ConnectionDraft, error) {
+	in := document.Attributes
+	wrong := checkConnection(in.Name.Or(""), in.Key.Or(""))
 	draft := polset.ConnectionDraft{
 		Organization:    organization,
+		Key:             in.Key.Or(""),
+		ProjectScoped:   !in.OrganizationScoped.Or(true),
 		Name:            in.Name.Or(""),
 		ServiceProvider: in.ServiceProvider.Or(""),
 		HTTPURL:         strings.TrimRight(in.HTTPURL.Or(""), "/"),
 		APIURL:          strings.TrimRight(in.APIURL.Or(""), "/"),
 		Token:           polset.NewSecret(in.Token.Or("")),
 	}
-	if len(draft.Name) > maxName {
-		wrong = append(wrong, invalid("name", "Name must not exceed %d bytes.", maxName))
-	}
+	projects, problems := relatedProjects(document.Relationships)
+	draft.Projects = projects
+	wrong = append(wrong, problems...)
 	if err := a.checkHTTPURL(draft.HTTPURL); err != nil {
 		wrong = append(wrong, invalid("http-url", "http-url %s.", err))
 	}
@@ -133,10 +398,26 @@ func (a *API) connectionDraft(organization string, in oauthClientDraft) (polset.
 	default:
 		wrong = append(wrong, invalid("service-provider", "service-provider must be %s or %s; polset supports no other.", providerGitHub, providerGitHubEnterprise))
 	}
-	if token := draft.Token.Reveal(); token == "" || len(token) > maxToken || strings.ContainsFunc(token, unprintable) {
-		wrong = append(wrong, invalid("oauth-token-string", "oauth-token-string is required: up to %d printable characters without spaces, such as a GitHub personal access token that may read the repositories' contents.", maxToken))
-	}
+	wrong = append(wrong, checkTokenString(draft.Token)...)
 	return draft, wrong.orNil()
+}
+
+func checkConnection(name, key string) problems {
+	var wrong problems
+	if len(name) > maxName {
+		wrong = append(wrong, invalid("name", "Name must not exceed %d bytes.", maxName))
+	}
+	if len(key) > maxName {
+		wrong = append(wrong, invalid("key", "key must not exceed %d bytes.", maxName))
+	}
+	return wrong
+}
+
+func checkTokenString(token polset.Secret) problems {
+	if text := token.Reveal(); text == "" || len(text) > maxToken || strings.ContainsFunc(text, unprintable) {
+		return problems{invalid("oauth-token-string", "oauth-token-string is required: up to %d printable characters without spaces, such as a GitHub personal access token that may read the repositories' contents. polset has no other way to connect: there is no page to authorize it on.", maxToken)}
+	}
+	return nil
 }
 
 // serviceProvider tells what a host is in HCP Terraform's words. The

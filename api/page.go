@@ -10,6 +10,7 @@ import (
 const (
 	defaultPageSize = 20
 	maxPageSize     = 100
+	maxWholeList    = 1000          // of a list that is shown whole
 	maxPageNumber   = 1_000_000_000 // so that offsets stay far from overflow
 )
 
@@ -39,6 +40,15 @@ type pageLinks struct {
 // clamped; what is no whole number is refused.
 func (r *request) page() (polset.Page, error) {
 	return r.pageOf(defaultPageSize, maxPageSize)
+}
+
+// pageOrAll is page for the lists that HCP Terraform shows whole where a
+// request names no page.
+func (r *request) pageOrAll() (polset.Page, error) {
+	if r.query.Get("page[number]") == "" && r.query.Get("page[size]") == "" {
+		return polset.Page{Number: 1, Size: maxWholeList}, nil
+	}
+	return r.page()
 }
 
 func (r *request) pageOf(size, limit int) (polset.Page, error) {

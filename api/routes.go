@@ -57,23 +57,18 @@ func (a *API) table() []Route {
 		org     = prefix + "/organizations/:organization"
 		set     = prefix + "/policy-sets/:policy_set"
 		version = prefix + "/policy-set-versions/:version"
-		client  = prefix + "/oauth-clients/:oauth_client"
 
 		// The plural and the singular are HCP Terraform's.
 		installations = prefix + "/github-app/installations"
 		installation  = prefix + "/github-app/installation/:installation"
 	)
-	return slices.Concat(a.organizationRoutes(), a.projectRoutes(), a.workspaceRoutes(), a.authenticationTokenRoutes(), a.policyRoutes(), a.parameterRoutes(), a.memberRoutes(), a.tagSelectorRoutes(), []Route{
+	return slices.Concat(a.organizationRoutes(), a.projectRoutes(), a.workspaceRoutes(), a.authenticationTokenRoutes(), a.oauthClientRoutes(), a.oauthTokenRoutes(), a.policyRoutes(), a.parameterRoutes(), a.memberRoutes(), a.tagSelectorRoutes(), []Route{
 		{http.MethodGet, "/.well-known/terraform.json", AccessPublic, "", a.discover, answersJSON(discovery{}, "Service discovery for Terraform")},
 		{http.MethodGet, openAPIPattern, AccessPublic, "", a.describe, answersJSON(map[string]any{}, "This description")},
 		{http.MethodGet, prefix + "/ping", AccessPublic, "", a.ping, answers204("Tell that polset is here")},
 		{http.MethodGet, objectPattern, AccessPublic, "", a.downloadObject, sendsBytes("Download an object by its link")},
 		{http.MethodHead, objectPattern, AccessPublic, "", a.downloadObject, sendsBytes("Download an object by its link")},
 		{http.MethodPut, objectPattern, AccessPublic, "", a.uploadObject, takesBytes("Upload an object by its link")},
-
-		{http.MethodPost, org + "/oauth-clients", AccessToken, manage, a.createOAuthClient, creates("oauth-clients", oauthClientDraft{}, oauthClientAttributes{}, "Create an OAuth client")},
-		{http.MethodGet, client, AccessToken, read, a.showOAuthClient, shows("oauth-clients", oauthClientAttributes{}, "Show an OAuth client")},
-		{http.MethodDelete, client, AccessToken, manage, a.deleteOAuthClient, answers204("Delete an OAuth client")},
 
 		{http.MethodGet, installations, AccessToken, read, a.listInstallations, lists("github-app-installations", installationAttributes{}, "List installations of the GitHub App").with("filter[name]", "filter[installation_id]")},
 		{http.MethodGet, installation, AccessToken, read, a.showInstallation, shows("github-app-installations", installationAttributes{}, "Show an installation of the GitHub App")},

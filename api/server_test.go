@@ -69,9 +69,10 @@ func newServer(t *testing.T, adjust ...func(*api.Config)) *server {
 		Policies:     noPolicies{},
 		TokenRecords: struct{ api.TokenRecords }{},
 		Projects:     untested{}, Workspaces: untested{},
-		Related:    struct{ api.Related }{},
-		Parameters: noParameters{},
-		PublicURL:  web.URL, BootstrapToken: polset.NewSecret(admin), LinkKey: []byte(strings.Repeat("k", 32)),
+		OAuthClients: struct{ api.OAuthClients }{},
+		Related:      struct{ api.Related }{},
+		Parameters:   noParameters{},
+		PublicURL:    web.URL, BootstrapToken: polset.NewSecret(admin), LinkKey: []byte(strings.Repeat("k", 32)),
 		Logger: zap.New(core), Now: func() time.Time { return epoch.Add(time.Duration(s.clock.Load())) },
 	}
 	for _, f := range adjust {

@@ -62,8 +62,8 @@ func newWorld(t *testing.T, adjust ...func(*api.Config)) *world {
 		Organizations: w.store, Projects: w.store, Workspaces: w.store, Connections: w.store, PolicySets: w.store, Policies: w.store, Parameters: w.store, Related: w.store, Versions: w.store, Tokens: w.store, Audit: w.store,
 		Installations: w.store, Apps: w.fakeStore, SetupLinks: w.store, Actions: w.store, Objects: w.bucket,
 		Heads: w.fakeStore, Repositories: w.fakeStore,
-		TokenRecords: w.store,
-		PublicURL:    web.URL, BootstrapToken: polset.NewSecret(admin), LinkKey: []byte(strings.Repeat("k", 32)),
+		TokenRecords: w.store, OAuthClients: w.store,
+		PublicURL: web.URL, BootstrapToken: polset.NewSecret(admin), LinkKey: []byte(strings.Repeat("k", 32)),
 		Logger: zap.New(core), Now: func() time.Time { return time.Now().Add(time.Duration(w.clock.Load())) },
 	}
 	cfg.Uploads, cfg.Uploader = w.store, w.uploader(w.dir)

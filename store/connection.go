@@ -16,6 +16,7 @@ func (s *Store) CreateConnection(ctx context.Context, by polset.Principal, d pol
 	c := polset.Connection{
 		ID: polset.NewID("oc"), TokenID: polset.NewID("ot"), Organization: d.Organization,
 		Name: d.Name, ServiceProvider: d.ServiceProvider, HTTPURL: d.HTTPURL, APIURL: d.APIURL,
+		Key: d.Key, ServiceProviderUser: d.ServiceProviderUser, ProjectScoped: d.ProjectScoped,
 	}
 	sealed, err := s.seal(connectionPlace(c.ID), d.Token.Reveal())
 	if err != nil {
@@ -30,8 +31,12 @@ func (s *Store) CreateConnection(ctx context.Context, by polset.Principal, d pol
 		err = tx.InsertConnection(ctx, rows.InsertConnectionParams{
 			ID: c.ID, TokenID: c.TokenID, OrganizationID: o.ID, Name: c.Name, ServiceProvider: c.ServiceProvider,
 			HTTPURL: c.HTTPURL, APIURL: c.APIURL, SealedToken: sealed, CreatedAt: c.CreatedAt,
+			OAuthKey: c.Key, ServiceProviderUser: c.ServiceProviderUser, OrganizationScoped: !c.ProjectScoped,
 		})
 		if err != nil {
+			return err
+		}
+		if c.Projects, err = tx.relateProjects(ctx, c.ID, o.ID, nil, d.Projects); err != nil {
 			return err
 		}
 		tx.note(o.ID, "connection.created", c.ID, map[string]string{
@@ -51,7 +56,7 @@ func (s *Store) Connection(ctx context.Context, by polset.Principal, id string) 
 	if err != nil {
 		return polset.Connection{}, fmt.Errorf("read connection %s: %w", id, found(err))
 	}
-	return connection(r.Connection, r.Organization), nil
+	return s.withProjects(ctx, connection(r.Connection, r.Organization))
 }
 
 // ConnectionByToken returns a connection by the ot-… id of its token.
@@ -60,7 +65,7 @@ func (s *Store) ConnectionByToken(ctx context.Context, by polset.Principal, toke
 	if err != nil {
 		return polset.Connection{}, fmt.Errorf("read connection of %s: %w", tokenID, found(err))
 	}
-	return connection(r.Connection, r.Organization), nil
+	return s.withProjects(ctx, connection(r.Connection, r.Organization))
 }
 
 // DeleteConnection removes a connection. Policy sets that use it stay, without
@@ -138,5 +143,6 @@ func connection(r rows.Connection, organization string) polset.Connection {
 	return polset.Connection{
 		ID: r.ID, TokenID: r.TokenID, OrganizationID: r.OrganizationID, Organization: organization,
 		Name: r.Name, ServiceProvider: r.ServiceProvider, HTTPURL: r.HTTPURL, APIURL: r.APIURL, CreatedAt: r.CreatedAt.UTC(),
+		Key: r.OAuthKey, ServiceProviderUser: r.ServiceProviderUser, ProjectScoped: !r.OrganizationScoped,
 	}
 }

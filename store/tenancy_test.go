@@ -47,6 +47,19 @@ func TestTenancy(t *testing.T) {
 				_, _, err = b.CreateToken(ctx, rival, polset.Token{OrganizationID: b.org.ID})
 				return err
 			},
+			"Token": func(ctx context.Context) error { return second(b.Token(ctx, rival, token.ID)) },
+			"Tokens": func(ctx context.Context) error {
+				_, _, err := b.Tokens(ctx, rival, polset.TokenFilter{}, polset.Page{Number: 1, Size: 10})
+				return err
+			},
+			"Connections": func(ctx context.Context) error {
+				_, _, err := b.Connections(ctx, rival, b.org.Name, polset.Page{Number: 1, Size: 10})
+				return err
+			},
+			"UpdateConnection": func(ctx context.Context) error {
+				token := polset.NewSecret("ghp_rival")
+				return second(b.UpdateConnection(ctx, rival, b.conn.ID, polset.ConnectionChange{Name: &name, Token: &token}))
+			},
 			"RevokeToken": func(ctx context.Context) error { return b.RevokeToken(ctx, rival, token.ID) },
 			"CreateConnection": func(ctx context.Context) error {
 				return second(b.CreateConnection(ctx, rival, polset.ConnectionDraft{Organization: b.org.Name}))

@@ -77,4 +77,5 @@ func hiddenWorkspaces(b *bench, rival polset.Principal, theirs polset.Organizati
 	}
 	hidden["DeleteWorkspace"] = func(ctx context.Context) error { return b.DeleteWorkspace(ctx, rival, w.ID) }
 	hidden["BindWorkspaceTags"] = func(ctx context.Context) error { return second(b.BindWorkspaceTags(ctx, rival, w.ID, tags)) }
+	hidden["UnbindWorkspaceTags"] = func(ctx context.Context) error { return second(b.UnbindWorkspaceTags(ctx, rival, w.ID, tags)) }
 }

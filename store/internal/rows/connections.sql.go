@@ -11,7 +11,7 @@ import (
 )
 
 const connection = `-- name: Connection :one
-SELECT connections.id, connections.token_id, connections.organization_id, connections.name, connections.service_provider, connections.http_url, connections.api_url, connections.sealed_token, connections.created_at, connections.organization_scoped, connections.service_provider_user, organizations.name AS organization
+SELECT connections.id, connections.token_id, connections.organization_id, connections.name, connections.service_provider, connections.http_url, connections.api_url, connections.sealed_token, connections.created_at, connections.organization_scoped, connections.oauth_key, connections.service_provider_user, organizations.name AS organization
 FROM connections JOIN organizations ON organizations.id = connections.organization_id
 WHERE connections.id = $1
   AND (CAST($2 AS text) = '' OR connections.organization_id = $2)
@@ -41,6 +41,7 @@ func (q *Queries) Connection(ctx context.Context, arg ConnectionParams) (Connect
 		&i.Connection.SealedToken,
 		&i.Connection.CreatedAt,
 		&i.Connection.OrganizationScoped,
+		&i.Connection.OAuthKey,
 		&i.Connection.ServiceProviderUser,
 		&i.Organization,
 	)
@@ -48,7 +49,7 @@ func (q *Queries) Connection(ctx context.Context, arg ConnectionParams) (Connect
 }
 
 const connectionByToken = `-- name: ConnectionByToken :one
-SELECT connections.id, connections.token_id, connections.organization_id, connections.name, connections.service_provider, connections.http_url, connections.api_url, connections.sealed_token, connections.created_at, connections.organization_scoped, connections.service_provider_user, organizations.name AS organization
+SELECT connections.id, connections.token_id, connections.organization_id, connections.name, connections.service_provider, connections.http_url, connections.api_url, connections.sealed_token, connections.created_at, connections.organization_scoped, connections.oauth_key, connections.service_provider_user, organizations.name AS organization
 FROM connections JOIN organizations ON organizations.id = connections.organization_id
 WHERE connections.token_id = $1
   AND (CAST($2 AS text) = '' OR connections.organization_id = $2)
@@ -78,10 +79,38 @@ func (q *Queries) ConnectionByToken(ctx context.Context, arg ConnectionByTokenPa
 		&i.Connection.SealedToken,
 		&i.Connection.CreatedAt,
 		&i.Connection.OrganizationScoped,
+		&i.Connection.OAuthKey,
 		&i.Connection.ServiceProviderUser,
 		&i.Organization,
 	)
 	return i, err
+}
+
+const connectionProjects = `-- name: ConnectionProjects :many
+SELECT project_id FROM connection_projects WHERE connection_id = $1 ORDER BY project_id
+`
+
+func (q *Queries) ConnectionProjects(ctx context.Context, connectionID string) ([]string, error) {
+	rows, err := q.db.QueryContext(ctx, connectionProjects, connectionID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var project_id string
+		if err := rows.Scan(&project_id); err != nil {
+			return nil, err
+		}
+		items = append(items, project_id)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const deleteConnection = `-- name: DeleteConnection :exec
@@ -93,21 +122,39 @@ func (q *Queries) DeleteConnection(ctx context.Context, id string) error {
 	return err
 }
 
+const deleteConnectionProject = `-- name: DeleteConnectionProject :exec
+DELETE FROM connection_projects WHERE connection_id = $1 AND project_id = $2
+`
+
+type DeleteConnectionProjectParams struct {
+	ConnectionID string
+	ProjectID    string
+}
+
+func (q *Queries) DeleteConnectionProject(ctx context.Context, arg DeleteConnectionProjectParams) error {
+	_, err := q.db.ExecContext(ctx, deleteConnectionProject, arg.ConnectionID, arg.ProjectID)
+	return err
+}
+
 const insertConnection = `-- name: InsertConnection :exec
-INSERT INTO connections (id, token_id, organization_id, name, service_provider, http_url, api_url, sealed_token, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+INSERT INTO connections (id, token_id, organization_id, name, service_provider, http_url, api_url, sealed_token, created_at,
+    oauth_key, service_provider_user, organization_scoped)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 `
 
 type InsertConnectionParams struct {
-	ID              string
-	TokenID         string
-	OrganizationID  string
-	Name            string
-	ServiceProvider string
-	HTTPURL         string
-	APIURL          string
-	SealedToken     []byte
-	CreatedAt       time.Time
+	ID                  string
+	TokenID             string
+	OrganizationID      string
+	Name                string
+	ServiceProvider     string
+	HTTPURL             string
+	APIURL              string
+	SealedToken         []byte
+	CreatedAt           time.Time
+	OAuthKey            string
+	ServiceProviderUser string
+	OrganizationScoped  bool
 }
 
 func (q *Queries) InsertConnection(ctx context.Context, arg InsertConnectionParams) error {
@@ -121,7 +168,24 @@ func (q *Queries) InsertConnection(ctx context.Context, arg InsertConnectionPara
 		arg.APIURL,
 		arg.SealedToken,
 		arg.CreatedAt,
+		arg.OAuthKey,
+		arg.ServiceProviderUser,
+		arg.OrganizationScoped,
 	)
+	return err
+}
+
+const insertConnectionProject = `-- name: InsertConnectionProject :exec
+INSERT INTO connection_projects (connection_id, project_id) VALUES ($1, $2) ON CONFLICT DO NOTHING
+`
+
+type InsertConnectionProjectParams struct {
+	ConnectionID string
+	ProjectID    string
+}
+
+func (q *Queries) InsertConnectionProject(ctx context.Context, arg InsertConnectionProjectParams) error {
+	_, err := q.db.ExecContext(ctx, insertConnectionProject, arg.ConnectionID, arg.ProjectID)
 	return err
 }
 
@@ -155,6 +219,32 @@ func (q *Queries) SealedTokens(ctx context.Context) ([]SealedTokensRow, error) {
 		return nil, err
 	}
 	return items, nil
+}
+
+const updateConnection = `-- name: UpdateConnection :exec
+UPDATE connections SET name = $2, oauth_key = $3, service_provider_user = $4, organization_scoped = $5, sealed_token = $6
+WHERE id = $1
+`
+
+type UpdateConnectionParams struct {
+	ID                  string
+	Name                string
+	OAuthKey            string
+	ServiceProviderUser string
+	OrganizationScoped  bool
+	SealedToken         []byte
+}
+
+func (q *Queries) UpdateConnection(ctx context.Context, arg UpdateConnectionParams) error {
+	_, err := q.db.ExecContext(ctx, updateConnection,
+		arg.ID,
+		arg.Name,
+		arg.OAuthKey,
+		arg.ServiceProviderUser,
+		arg.OrganizationScoped,
+		arg.SealedToken,
+	)
+	return err
 }
 
 const updateSealedToken = `-- name: UpdateSealedToken :exec

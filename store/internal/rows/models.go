@@ -61,6 +61,7 @@ type Connection struct {
 	SealedToken         []byte
 	CreatedAt           time.Time
 	OrganizationScoped  bool
+	OAuthKey            string
 	ServiceProviderUser string
 }
 

@@ -98,6 +98,7 @@ CREATE TABLE tool_versions (
 );
 
 ALTER TABLE connections ADD COLUMN organization_scoped boolean NOT NULL DEFAULT TRUE;
+ALTER TABLE connections ADD COLUMN oauth_key text NOT NULL DEFAULT ''; -- kept for clients
 ALTER TABLE connections ADD COLUMN service_provider_user text NOT NULL DEFAULT '';
 -- Of a connection that is not of the whole organization.
 CREATE TABLE connection_projects (
