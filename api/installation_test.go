@@ -41,10 +41,20 @@ func TestInstallationList(t *testing.T) {
 		{acme, "?filter[name]=" + strings.Repeat("x", 129), 400, `"parameter":"filter[name]"`},
 		{"", "", 401, "unauthorized"},
 	} {
-		path := list + strings.NewReplacer("[", "%5B", "]", "%5D").Replace(c.query)
-		if a := s.ask(c.token, "GET", path, ""); a.status != c.status || !strings.Contains(a.body, c.contains) {
-			t.Errorf("%s %s: %d %s", c.token, c.query, a.status, a.body)
+		lists := []string{list, "/github-app-installations"}
+		if c.token == acme || c.token == guest {
+			lists = append(lists, "/organizations/acme/github-app-installations")
 		}
+		for _, list := range lists {
+			path := list + strings.NewReplacer("[", "%5B", "]", "%5D").Replace(c.query)
+			if a := s.ask(c.token, "GET", path, ""); a.status != c.status || !strings.Contains(a.body, c.contains) {
+				t.Errorf("%s %s %s: %d %s", c.token, list, c.query, a.status, a.body)
+			}
+		}
+	}
+	a := s.ask(admin, "GET", "/organizations/acme/github-app-installations", "")
+	if a.status != http.StatusOK || !strings.Contains(a.body, `"total-count":3`) || strings.Contains(a.body, "evilcorp") {
+		t.Errorf("acme's, to the site admin: %d %s", a.status, a.body)
 	}
 	gone := "/github-app/installation/" + s.installations[4].ID
 	problemsOf(t, s.ask(acme, "GET", gone, ""), http.StatusNotFound)

@@ -23,6 +23,28 @@ type installationAttributes struct {
 	RepositorySelection string `json:"repository-selection"`
 }
 
+func (a *API) installationRoutes() []Route {
+	const (
+		read   = polset.PermissionRead
+		manage = polset.PermissionManagePolicies
+
+		org = prefix + "/organizations/:organization"
+		// The plural and the singular are HCP Terraform's, and so are both paths.
+		installations = prefix + "/github-app/installations"
+		installation  = prefix + "/github-app/installation/:installation"
+		again         = prefix + "/github-app-installations"
+	)
+	return []Route{
+		{http.MethodGet, installations, AccessToken, read, a.listInstallations, lists("github-app-installations", installationAttributes{}, "List installations of the GitHub App").with("filter[name]", "filter[installation_id]")},
+		{http.MethodGet, again, AccessToken, read, a.listInstallations, lists("github-app-installations", installationAttributes{}, "List installations of the GitHub App").with("filter[name]", "filter[installation_id]")},
+		{http.MethodGet, org + "/github-app-installations", AccessToken, read, a.listInstallationsOf, lists("github-app-installations", installationAttributes{}, "List the installations that an organization may use").with("filter[name]", "filter[installation_id]")},
+		{http.MethodGet, installation, AccessToken, read, a.showInstallation, shows("github-app-installations", installationAttributes{}, "Show an installation of the GitHub App")},
+		{http.MethodPost, installation + "/relationships/organizations", AccessSiteAdmin, "", a.bindOrganizations, relates("organizations", "Let organizations use an installation")},
+		{http.MethodDelete, installation + "/relationships/organizations", AccessSiteAdmin, "", a.unbindOrganizations, relates("organizations", "Take an installation from organizations")},
+		{http.MethodPost, org + "/github-app/setup-links", AccessToken, manage, a.createSetupLink, shows("github-app-setup-links", setupLinkAttributes{}, "Make a link that installs the GitHub App").answering(http.StatusCreated)},
+	}
+}
+
 func installationResource(by polset.Principal, i polset.Installation) resource {
 	res := resource{
 		ID:   i.ID,
@@ -46,7 +68,20 @@ func installationResource(by polset.Principal, i polset.Installation) resource {
 	return res
 }
 
-func (a *API) listInstallations(r *request) error {
+func (a *API) listInstallations(r *request) error { return a.sendInstallations(r, r.by) }
+
+// listInstallationsOf shows what the organization sees, also to a site admin.
+func (a *API) listInstallationsOf(r *request) error {
+	org, err := a.Organizations.Organization(r.ctx(), r.by, r.Param("organization"))
+	if err != nil {
+		return err
+	}
+	as := r.by
+	as.OrganizationID = org.ID
+	return a.sendInstallations(r, as)
+}
+
+func (a *API) sendInstallations(r *request, as polset.Principal) error {
 	page, err := r.page()
 	if err != nil {
 		return err
@@ -55,13 +90,13 @@ func (a *API) listInstallations(r *request) error {
 	if err != nil {
 		return err
 	}
-	installations, total, err := a.Installations.Installations(r.ctx(), r.by, filter, page)
+	installations, total, err := a.Installations.Installations(r.ctx(), as, filter, page)
 	if err != nil {
 		return err
 	}
 	var data []resource
 	for _, i := range installations {
-		data = append(data, installationResource(r.by, i))
+		data = append(data, installationResource(as, i))
 	}
 	return r.send(http.StatusOK, a.list(r, data, page, total))
 }

@@ -125,13 +125,8 @@ func (d *description) operation(route Route) (map[string]any, error) {
 
 // operationID is the method and the path in one word.
 func operationID(route Route) string {
-	id := strings.ToLower(route.Method)
-	for _, word := range strings.FieldsFunc(strings.TrimPrefix(route.Pattern, prefix), func(r rune) bool {
-		return r == '/' || r == '-' || r == '_' || r == ':' || r == '.'
-	}) {
-		id += strings.ToUpper(word[:1]) + word[1:]
-	}
-	return id
+	path := strings.Trim(strings.TrimPrefix(route.Pattern, prefix), "/.")
+	return strings.ToLower(route.Method) + "." + strings.NewReplacer("/", ".", ":", "").Replace(path)
 }
 
 func parameters(route Route) []any {

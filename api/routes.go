@@ -57,24 +57,15 @@ func (a *API) table() []Route {
 		org     = prefix + "/organizations/:organization"
 		set     = prefix + "/policy-sets/:policy_set"
 		version = prefix + "/policy-set-versions/:version"
-
-		// The plural and the singular are HCP Terraform's.
-		installations = prefix + "/github-app/installations"
-		installation  = prefix + "/github-app/installation/:installation"
 	)
-	return slices.Concat(a.organizationRoutes(), a.projectRoutes(), a.workspaceRoutes(), a.authenticationTokenRoutes(), a.oauthClientRoutes(), a.oauthTokenRoutes(), a.policyRoutes(), a.parameterRoutes(), a.memberRoutes(), a.tagSelectorRoutes(), []Route{
+	return slices.Concat(a.organizationRoutes(), a.projectRoutes(), a.workspaceRoutes(), a.authenticationTokenRoutes(), a.oauthClientRoutes(), a.oauthTokenRoutes(), a.installationRoutes(), a.policyRoutes(), a.parameterRoutes(), a.memberRoutes(), a.tagSelectorRoutes(), []Route{
 		{http.MethodGet, "/.well-known/terraform.json", AccessPublic, "", a.discover, answersJSON(discovery{}, "Service discovery for Terraform")},
+		{http.MethodHead, "/.well-known/terraform.json", AccessPublic, "", a.discover, answersJSON(discovery{}, "Service discovery for Terraform")},
 		{http.MethodGet, openAPIPattern, AccessPublic, "", a.describe, answersJSON(map[string]any{}, "This description")},
 		{http.MethodGet, prefix + "/ping", AccessPublic, "", a.ping, answers204("Tell that polset is here")},
 		{http.MethodGet, objectPattern, AccessPublic, "", a.downloadObject, sendsBytes("Download an object by its link")},
 		{http.MethodHead, objectPattern, AccessPublic, "", a.downloadObject, sendsBytes("Download an object by its link")},
 		{http.MethodPut, objectPattern, AccessPublic, "", a.uploadObject, takesBytes("Upload an object by its link")},
-
-		{http.MethodGet, installations, AccessToken, read, a.listInstallations, lists("github-app-installations", installationAttributes{}, "List installations of the GitHub App").with("filter[name]", "filter[installation_id]")},
-		{http.MethodGet, installation, AccessToken, read, a.showInstallation, shows("github-app-installations", installationAttributes{}, "Show an installation of the GitHub App")},
-		{http.MethodPost, installation + "/relationships/organizations", AccessSiteAdmin, "", a.bindOrganizations, relates("organizations", "Let organizations use an installation")},
-		{http.MethodDelete, installation + "/relationships/organizations", AccessSiteAdmin, "", a.unbindOrganizations, relates("organizations", "Take an installation from organizations")},
-		{http.MethodPost, org + "/github-app/setup-links", AccessToken, manage, a.createSetupLink, shows("github-app-setup-links", setupLinkAttributes{}, "Make a link that installs the GitHub App").answering(http.StatusCreated)},
 
 		{http.MethodGet, org + "/policy-sets", AccessToken, read, a.listPolicySets, lists("policy-sets", policySetAttributes{}, "List policy sets").with("search[name]", "filter[kind]", "filter[versioned]").including(policySetIncludes...)},
 		{http.MethodPost, org + "/policy-sets", AccessToken, manage, a.createPolicySet, creates("policy-sets", policySetDraft{}, policySetAttributes{}, "Create a policy set")},

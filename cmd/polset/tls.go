@@ -4,8 +4,8 @@ import (
 	"crypto/tls"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
-	"time"
 )
 
 // A certificate is read from files, and again when they change, so that a
@@ -13,9 +13,9 @@ import (
 type certificate struct {
 	certFile, keyFile string
 
-	mu       sync.Mutex
-	loaded   *tls.Certificate
-	modified time.Time
+	mu     sync.Mutex
+	loaded *tls.Certificate
+	state  string // of the files when they were loaded
 }
 
 // tlsConfig returns the server's configuration, or nil without certificate.
@@ -34,8 +34,8 @@ func tlsConfig(certFile, keyFile string) (*tls.Config, error) {
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	modified, err := newest(c.certFile, c.keyFile)
-	if err == nil && c.loaded != nil && modified.Equal(c.modified) {
+	state, err := stateOf(c.certFile, c.keyFile)
+	if err == nil && c.loaded != nil && state == c.state {
 		return c.loaded, nil
 	}
 	var pair tls.Certificate
@@ -48,19 +48,20 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		}
 		return nil, fmt.Errorf("read POLSET_TLS_CERT and POLSET_TLS_KEY: %w", err)
 	}
-	c.loaded, c.modified = &pair, modified
+	c.loaded, c.state = &pair, state
 	return c.loaded, nil
 }
 
-func newest(files ...string) (t time.Time, err error) {
+// stateOf changes when one of the files does, also to an older one: what a
+// renewal brings may have been made before what it replaces.
+func stateOf(files ...string) (string, error) {
+	var state strings.Builder
 	for _, f := range files {
 		info, err := os.Stat(f)
 		if err != nil {
-			return t, err
+			return "", err
 		}
-		if info.ModTime().After(t) {
-			t = info.ModTime()
-		}
+		fmt.Fprintf(&state, "%d %d\n", info.ModTime().UnixNano(), info.Size())
 	}
-	return t, nil
+	return state.String(), nil
 }
