@@ -138,6 +138,9 @@ func (a *API) createVersion(r *request) error {
 // version is ready or errored.
 func (a *API) uploadVersion(r *request, l link) (document, error) {
 	v, err := a.Versions.Version(r.ctx(), polset.System, l.ID)
+	if err != nil && !errors.Is(err, polset.ErrNotFound) {
+		err = &polset.Failure{Class: polset.ClassInternal, Retry: true, Err: err, Message: "polset's database did not answer. Upload it again later."}
+	}
 	if err != nil {
 		return document{}, err
 	}
