@@ -459,8 +459,8 @@ func TestInterruptedUpload(t *testing.T) {
 		if err := conn.CloseWrite(); err != nil {
 			t.Fatal(err)
 		}
-		if resp := responseOf(t, conn); resp.StatusCode != http.StatusBadRequest {
-			t.Errorf("status %d", resp.StatusCode)
+		if status := answered(t, conn); status != http.StatusBadRequest {
+			t.Errorf("status %d", status)
 		}
 		if s := w.status(id); s != polset.VersionPending {
 			t.Errorf("the version is %s", s)
@@ -469,14 +469,15 @@ func TestInterruptedUpload(t *testing.T) {
 	w.emptied()
 }
 
-func responseOf(t *testing.T, conn net.Conn) *http.Response {
+// answered waits for the answer to what was sent by hand.
+func answered(t *testing.T, conn net.Conn) (status int) {
 	t.Helper()
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = resp.Body.Close() })
-	return resp
+	_ = resp.Body.Close()
+	return resp.StatusCode
 }
 
 func TestSlowUpload(t *testing.T) {
@@ -485,8 +486,8 @@ func TestSlowUpload(t *testing.T) {
 	body := packed(t, opaPolicies)
 	t.Run("case 13 one that stops is cut", func(t *testing.T) {
 		id, link := w.awaiting(set)
-		if resp := responseOf(t, w.partly(link, len(body), body[:20])); resp.StatusCode != http.StatusRequestTimeout {
-			t.Errorf("status %d", resp.StatusCode)
+		if status := answered(t, w.partly(link, len(body), body[:20])); status != http.StatusRequestTimeout {
+			t.Errorf("status %d", status)
 		}
 		w.emptied()
 		if s := w.status(id); s != polset.VersionPending {
@@ -503,8 +504,8 @@ func TestSlowUpload(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if resp := responseOf(t, conn); resp.StatusCode != http.StatusOK {
-			t.Errorf("status %d", resp.StatusCode)
+		if status := answered(t, conn); status != http.StatusOK {
+			t.Errorf("status %d", status)
 		}
 	})
 }

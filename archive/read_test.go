@@ -280,9 +280,9 @@ func TestReadNormalises(t *testing.T) {
 }
 
 func TestReadRefuses(t *testing.T) {
-	many := func(n int, make func(int) item) (items []item) {
+	many := func(n int, each func(int) item) (items []item) {
 		for i := range n {
-			items = append(items, make(i))
+			items = append(items, each(i))
 		}
 		return items
 	}

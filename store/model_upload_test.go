@@ -22,7 +22,8 @@ func TestUploadModel(t *testing.T) {
 			m := &uploadModel{b: b, set: b.uploadable(fmt.Sprint("model", n)).ID}
 			rt.Repeat(map[string]func(*rapid.T){
 				"create":  m.create,
-				"claim":   m.claim,
+				"claim":   func(rt *rapid.T) { m.claim(rt) },
+				"upload":  m.upload,
 				"finish":  func(rt *rapid.T) { m.end(rt, polset.VersionReady) },
 				"fail":    func(rt *rapid.T) { m.end(rt, polset.VersionErrored) },
 				"release": m.release,
@@ -59,9 +60,10 @@ func (m *uploadModel) create(*rapid.T) {
 	m.versions = append(m.versions, &uploadedVersion{id: m.b.awaiting(m.set).ID, status: polset.VersionPending})
 }
 
-func (m *uploadModel) claim(rt *rapid.T) {
+// claim says whether a version was there to be claimed, and was.
+func (m *uploadModel) claim(rt *rapid.T) bool {
 	if len(m.versions) == 0 {
-		return
+		return false
 	}
 	v := rapid.SampledFrom(m.versions).Draw(rt, "version")
 	c, err := m.b.ClaimUpload(m.b.ctx(), uploader, v.id, time.Minute)
@@ -69,13 +71,21 @@ func (m *uploadModel) claim(rt *rapid.T) {
 		if !errors.Is(err, polset.ErrConflict) {
 			rt.Fatalf("claim of %+v got %v", v, err)
 		}
-		return
+		return false
 	}
 	if err != nil || c.Lease.Number <= v.holder {
 		rt.Fatalf("claim of %+v got %+v, %v", v, c, err)
 	}
 	v.status, v.holder, v.live = polset.VersionIngressing, c.Lease.Number, true
 	m.claims = append(m.claims, uploadClaim{v, c.Lease})
+	return true
+}
+
+// upload is one that nothing comes between.
+func (m *uploadModel) upload(rt *rapid.T) {
+	if m.claim(rt) {
+		m.move(rt, m.claims[len(m.claims)-1], polset.VersionReady)
+	}
 }
 
 // pick is any claim, stale ones included.
@@ -87,10 +97,12 @@ func (m *uploadModel) pick(rt *rapid.T) (c uploadClaim, ok bool) {
 }
 
 func (m *uploadModel) end(rt *rapid.T, as polset.VersionStatus) {
-	c, ok := m.pick(rt)
-	if !ok {
-		return
+	if c, ok := m.pick(rt); ok {
+		m.move(rt, c, as)
 	}
+}
+
+func (m *uploadModel) move(rt *rapid.T, c uploadClaim, as polset.VersionStatus) {
 	var err error
 	if as == polset.VersionReady {
 		err = m.b.Finish(m.b.ctx(), c.lease, uploaded(c.v.id))
