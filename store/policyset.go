@@ -95,7 +95,15 @@ func (s *Store) PolicySets(ctx context.Context, by polset.Principal, organizatio
 		if err != nil {
 			return fmt.Errorf("list policy sets: %w", err)
 		}
-		sets, total, err = selectPage(ctx, db, "policy_sets", policySetList, q, "policy_sets.sequence", page, func(result *sql.Rows) (polset.PolicySet, error) {
+		if err := db.QueryRowContext(ctx, "SELECT count(*) FROM policy_sets"+q.where(), q.args...).Scan(&total); err != nil { // #nosec G202 -- constants; values are arguments
+			return fmt.Errorf("count policy sets: %w", err)
+		}
+		// The page is found before anything is joined: what lies before it costs
+		// no more than its steps through the index.
+		window, args := q.page(page)
+		query := policySetList + " WHERE policy_sets.sequence IN (SELECT policy_sets.sequence FROM policy_sets" + q.where() +
+			" ORDER BY policy_sets.sequence" + window + ") ORDER BY policy_sets.sequence"
+		sets, err = selectAll(ctx, db, "policy sets", query, args, func(result *sql.Rows) (polset.PolicySet, error) {
 			r := rows.PolicySetRow{Organization: o.Name}
 			err := scanPolicySet(result, &r)
 			return policySet(r, now), err

@@ -106,8 +106,8 @@ func TestTenancy(t *testing.T) {
 				return b.AddTagSelectors(ctx, rival, p.ID, []polset.TagSelector{{Key: "env"}})
 			},
 			"RemoveTagSelectors": func(ctx context.Context) error { return b.RemoveTagSelectors(ctx, rival, p.ID, nil) },
-			"RotateHookSecret": func(ctx context.Context) error { return second(b.RotateHookSecret(ctx, rival, p.ID)) },
-			"Installation":     func(ctx context.Context) error { return second(b.Installation(ctx, rival, installed.ID)) },
+			"RotateHookSecret":   func(ctx context.Context) error { return second(b.RotateHookSecret(ctx, rival, p.ID)) },
+			"Installation":       func(ctx context.Context) error { return second(b.Installation(ctx, rival, installed.ID)) },
 			"Installations": func(ctx context.Context) error {
 				list, total, err := b.Installations(ctx, rival, polset.InstallationFilter{}, page)
 				b.must(err)
