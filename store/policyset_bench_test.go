@@ -4,47 +4,18 @@ import (
 	"testing"
 
 	"github.com/polset/polset"
+	"github.com/polset/polset/internal/polsettest"
 )
 
 // many are the sets of the organization that the benchmarks read.
 const many = 10_000
-
-// populate gives acme many sets, of which each holds a policy and guards two
-// workspaces and a project, and two exclude one; every tenth has a version.
-func (b *bench) populate() {
-	b.Helper()
-	b.exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
-		INSERT INTO workspaces (id, organization_id, project_id, name, description, settings, created_at, updated_at)
-		SELECT 'ws-' || i, $1, (SELECT id FROM projects WHERE organization_id = $1 AND is_default), 'ws-' || i, '', '{}', $2, $2 FROM n`, b.org.ID, b.org.CreatedAt)
-	b.exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100)
-		INSERT INTO projects (id, organization_id, name, description, is_default, settings, created_at, updated_at)
-		SELECT 'prj-' || i, $1, 'prj-' || i, '', FALSE, '{}', $2, $2 FROM n`, b.org.ID, b.org.CreatedAt)
-	b.exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
-		INSERT INTO policies (id, organization_id, name, description, kind, query, enforcement_level, digest, size, created_at, updated_at)
-		SELECT 'pol-' || i, $1, 'pol-' || i, '', 'opa', 'data.p.deny', 'advisory', '', 0, $2, $2 FROM n`, b.org.ID, b.org.CreatedAt)
-	b.exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
-		INSERT INTO policy_sets (id, organization_id, name, description, global, kind, policies_path, branch, submodules, generation,
-			newest_version_id, current_version_id, created_at, updated_at, followed_at)
-		SELECT 'polset-' || i, $1, 'set-' || i, '', FALSE, 'opa', '', '', FALSE, 1,
-			CASE WHEN i % 10 = 0 THEN 'polsetver-' || i ELSE '' END, CASE WHEN i % 10 = 0 THEN 'polsetver-' || i ELSE '' END, $2, $2, $2 FROM n`, b.org.ID, b.org.CreatedAt)
-	b.exec(`INSERT INTO versions (id, policy_set_id, source, status, pending_at, ingressing_at, ready_at, error, error_message, commit_id, commit_url, identifier, branch,
-			content, digest, tar_digest, size, tar_size, files, policies_directory, policies, created_at, updated_at)
-		SELECT current_version_id, id, 'github', 'ready', created_at, created_at, created_at, '', '', '', '', '', '', '', 'd', 'd', 1, 1, 1, '', '[]', created_at, created_at
-		FROM policy_sets WHERE current_version_id <> ''`)
-	b.exec(`INSERT INTO policy_set_policies (policy_set_id, policy_id) SELECT id, 'pol-' || (1 + sequence % 1000) FROM policy_sets`)
-	b.exec(`INSERT INTO policy_set_workspaces (policy_set_id, workspace_id, excluded) SELECT id, 'ws-' || (1 + sequence % 1000), FALSE FROM policy_sets
-		UNION ALL SELECT id, 'ws-' || (1 + (sequence + 7) % 1000), FALSE FROM policy_sets UNION ALL SELECT id, 'ws-' || (1 + (sequence + 9) % 1000), TRUE FROM policy_sets`)
-	b.exec(`INSERT INTO policy_set_projects (policy_set_id, project_id, excluded) SELECT id, 'prj-' || (1 + sequence % 100), FALSE FROM policy_sets`)
-	b.exec(`INSERT INTO policy_set_tag_selectors (policy_set_id, tag_key, tag_value, excluded) SELECT id, 'env', 'prod', TRUE FROM policy_sets WHERE sequence % 2 = 0`)
-	b.exec(`ANALYZE`)
-}
 
 // onBothPopulated runs one benchmark on both databases.
 func onBothPopulated(t *testing.B, f func(b *bench, t *testing.B)) {
 	for _, name := range []string{"sqlite", "postgres"} {
 		t.Run(name, func(t *testing.B) {
 			b := newBench(t, databases()[name](t))
-			b.populate()
+			b.must(polsettest.Populate(b.ctx(), b.dialect.writer(), "acme", many))
 			f(b, t)
 		})
 	}
@@ -90,12 +61,12 @@ func BenchmarkShowPolicySet(t *testing.B) {
 	onBothPopulated(t, func(b *bench, t *testing.B) {
 		t.Run("bare", func(t *testing.B) {
 			for t.Loop() {
-				b.set("polset-5000")
+				b.set("polset-acme-5000")
 			}
 		})
 		t.Run("included", func(t *testing.B) {
 			for t.Loop() {
-				b.include(b.set("polset-5000"))
+				b.include(b.set("polset-acme-5000"))
 			}
 		})
 	})

@@ -39,6 +39,7 @@ var parts = []part{
 	{"fetch", "one fetch of the medium and of the large one, beside git", []recipe{small, medium, large}, largeFetch},
 	{"ingest", "fifty ingests at once, beside git", []recipe{small}, ingests},
 	{"webhook", "deliveries a second, on SQLite and PostgreSQL", []recipe{pushed}, webhooks},
+	{"reads", "lists and single ones of 10,000 policy sets, on SQLite and PostgreSQL", nil, reads},
 }
 
 type options struct {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -101,7 +102,22 @@ func (b *bench) receiveAndIngest(ctx context.Context, database string) (rows [][
 
 // withNode runs f on a fresh polset with a policy set that follows the
 // repository, and removes both.
-func (b *bench) withNode(ctx context.Context, database string, workers int, f func(setID string, s *sender) error) (err error) {
+func (b *bench) withNode(ctx context.Context, database string, workers int, f func(setID string, s *sender) error) error {
+	return b.withFreshNode(ctx, database, workers, func(n *node, _ string) error {
+		repo := b.repos[pushed.Name]
+		setID, err := n.follow(ctx, repo)
+		if err != nil {
+			return err
+		}
+		s := newSender(n, repo)
+		defer s.close()
+		return f(setID, s)
+	})
+}
+
+// withFreshNode runs f on a fresh polset and its database, the URL of which is
+// a file's path for SQLite, and removes both.
+func (b *bench) withFreshNode(ctx context.Context, database string, workers int, f func(n *node, databaseURL string) error) (err error) {
 	dir, err := os.MkdirTemp(b.temp, "node-")
 	if err != nil {
 		return fmt.Errorf("make a directory: %w", err)
@@ -120,14 +136,10 @@ func (b *bench) withNode(ctx context.Context, database string, workers int, f fu
 		return err
 	}
 	defer n.kill()
-	repo := b.repos[pushed.Name]
-	setID, err := n.follow(ctx, repo)
-	if err != nil {
-		return err
+	if databaseURL == "" {
+		databaseURL = filepath.Join(dir, "data", "polset.db")
 	}
-	s := newSender(n, repo)
-	defer s.close()
-	if err := f(setID, s); err != nil {
+	if err := f(n, databaseURL); err != nil {
 		return fmt.Errorf("%w; polset's log ends:\n%s", err, n.tail())
 	}
 	return ctx.Err()
