@@ -70,11 +70,11 @@ type Refusal struct {
 	Message string // a sentence that says what to do
 }
 
-// Refused are all refusals of one request, which changed nothing.
-type Refused []Refusal
+// A RefusedError is all that was refused of one request, which changed nothing.
+type RefusedError []Refusal
 
 // Error implements error.
-func (r Refused) Error() string {
+func (r RefusedError) Error() string {
 	text := "refused"
 	for _, one := range r {
 		text += fmt.Sprintf("; %s[%d]: %s", one.Field, one.Index, one.Message)

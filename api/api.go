@@ -115,7 +115,7 @@ type PolicySetReader interface {
 }
 
 // PolicySetWriter makes, changes and removes policy sets. What the rows do not
-// allow is a polset.Refused.
+// allow is a polset.RefusedError.
 type PolicySetWriter interface {
 	CreatePolicySet(ctx context.Context, by polset.Principal, draft polset.PolicySetDraft) (polset.PolicySet, error)
 	UpdatePolicySet(ctx context.Context, by polset.Principal, id string, change polset.PolicySetChange) (polset.PolicySet, error)

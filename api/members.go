@@ -14,7 +14,7 @@ import (
 
 // PolicySetMembers relates policy sets to what they hold and guard. What is a
 // member already, or none, is passed over; for what cannot be one the error is
-// a polset.Refused, and nothing changed.
+// a polset.RefusedError, and nothing changed.
 type PolicySetMembers interface {
 	AddMembers(ctx context.Context, by polset.Principal, policySetID string, relation polset.Relation, ids []string) error
 	RemoveMembers(ctx context.Context, by polset.Principal, policySetID string, relation polset.Relation, ids []string) error
@@ -39,8 +39,7 @@ var memberKinds = map[polset.Relation]string{
 
 func (a *API) memberRoutes() []Route {
 	const set = prefix + "/policy-sets/:policy_set"
-	var routes []Route
-	for _, c := range []struct {
+	endpoints := []struct {
 		relation    polset.Relation
 		add, remove string
 	}{
@@ -49,7 +48,9 @@ func (a *API) memberRoutes() []Route {
 		{polset.RelationProjects, "Attach a policy set to projects", "Detach a policy set from projects"},
 		{polset.RelationWorkspaceExclusions, "Keep a policy set off workspaces", "Keep a policy set off workspaces no longer"},
 		{polset.RelationProjectExclusions, "Keep a policy set off projects", "Keep a policy set off projects no longer"},
-	} {
+	}
+	routes := make([]Route, 0, 2*len(endpoints))
+	for _, c := range endpoints {
 		pattern, kind := set+"/relationships/"+string(c.relation), memberKinds[c.relation]
 		routes = append(routes,
 			Route{http.MethodPost, pattern, AccessToken, polset.PermissionManagePolicies, a.changeMembers(c.relation, PolicySetMembers.AddMembers), relates(kind, c.add)},
@@ -135,7 +136,7 @@ func relatedMembers(relationships map[string]json.RawMessage) (map[polset.Relati
 // refusedDocument points from what the store refused into the document of a
 // policy set; any other error passes.
 func refusedDocument(err error) error {
-	var refused polset.Refused
+	var refused polset.RefusedError
 	if !errors.As(err, &refused) {
 		return err
 	}
@@ -150,14 +151,14 @@ func refusedDocument(err error) error {
 // refusedLinkage is refusedDocument for a request that names members, or tag
 // selectors, and nothing else.
 func refusedLinkage(err error) error {
-	var refused polset.Refused
+	var refused polset.RefusedError
 	if !errors.As(err, &refused) {
 		return err
 	}
 	return refusals(refused, func(polset.Refusal) string { return "/data" })
 }
 
-func refusals(refused polset.Refused, pointer func(polset.Refusal) string) problems {
+func refusals(refused polset.RefusedError, pointer func(polset.Refusal) string) problems {
 	list := make(problems, len(refused))
 	for i, r := range refused {
 		list[i] = problem{Status: http.StatusUnprocessableEntity, Title: "invalid relationship", Detail: r.Message, Pointer: pointer(r)}

@@ -11,7 +11,7 @@ import (
 
 // TagSelectors changes which workspaces policy sets name by their tags. What a
 // set has already, or does not have, is passed over; where anything contradicts
-// what the set is the error is a polset.Refused, and nothing changed.
+// what the set is the error is a polset.RefusedError, and nothing changed.
 type TagSelectors interface {
 	AddTagSelectors(ctx context.Context, by polset.Principal, policySetID string, selectors []polset.TagSelector) error
 	RemoveTagSelectors(ctx context.Context, by polset.Principal, policySetID string, selectors []polset.TagSelector) error

@@ -12,7 +12,7 @@ const fieldTagSelectors = "tag-selectors"
 // contradictions are what a policy set cannot be at once: policies come from
 // one place, and what is guarded is named in one way. Each names the field that
 // the request brought, if it brought one of the two.
-func contradictions(set rows.PolicySet, after polset.PolicySet, added map[polset.Relation][]string, a arrangement) (refused polset.Refused) {
+func contradictions(set rows.PolicySet, after polset.PolicySet, added map[polset.Relation][]string, a arrangement) (refused polset.RefusedError) {
 	refuse := func(field, message string) {
 		refused = append(refused, polset.Refusal{Field: field, Index: -1, Message: message})
 	}

@@ -14,7 +14,7 @@ import (
 
 // AddMembers relates a policy set to more of what its organization has; what is
 // a member already is passed over. Where anything is refused the error is a
-// polset.Refused, whose indices count in ids, and nothing changes.
+// polset.RefusedError, whose indices count in ids, and nothing changes.
 func (s *Store) AddMembers(ctx context.Context, by polset.Principal, policySetID string, relation polset.Relation, ids []string) error {
 	var policies []string
 	if relation == polset.RelationPolicies {
@@ -93,7 +93,7 @@ func (a arrangement) place(r polset.Relation, id string) int {
 func (t *tx) arrange(ctx context.Context, set rows.PolicySet, now polset.PolicySet, a arrangement) (changed bool, err error) {
 	after := now
 	added := map[polset.Relation][]string{}
-	var refused polset.Refused
+	var refused polset.RefusedError
 	for _, r := range polset.Relations() {
 		wanted, ok := a.members[r]
 		if !ok {
@@ -155,7 +155,7 @@ func (t *tx) holdThose(ctx context.Context, organizationID string, ids []string)
 
 // unfit says which of the ids cannot become members: what the organization does
 // not have, whoever else has it, and policies of another kind.
-func (t *tx) unfit(ctx context.Context, set rows.PolicySet, r polset.Relation, ids []string, a arrangement) (refused polset.Refused, err error) {
+func (t *tx) unfit(ctx context.Context, set rows.PolicySet, r polset.Relation, ids []string, a arrangement) (refused polset.RefusedError, err error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}

@@ -30,7 +30,7 @@ func (b *bench) grouping(organization, name string) string {
 // refusedAt wants refusals, and of them "field index".
 func (b *bench) refusedAt(err error, want ...string) {
 	b.Helper()
-	var refused polset.Refused
+	var refused polset.RefusedError
 	if !errors.As(err, &refused) {
 		b.Fatalf("got %v, want refusals", err)
 	}
@@ -135,7 +135,7 @@ func TestMembersAtOnce(t *testing.T) {
 		var wait sync.WaitGroup
 		do := func(f func() error) {
 			wait.Go(func() {
-				var refused polset.Refused
+				var refused polset.RefusedError
 				if err := f(); err != nil && !errors.As(err, &refused) {
 					b.Errorf("got %v", err)
 				}

@@ -15,7 +15,7 @@ import (
 // that is taken is ErrConflict; an organization or oauth-token-id that the
 // principal does not have is ErrNotFound. The repository's hook secret is in
 // the answer only when this call made the repository's row. Where members,
-// tag selectors or vcs-repo are refused the error is a polset.Refused.
+// tag selectors or vcs-repo are refused the error is a polset.RefusedError.
 func (s *Store) CreatePolicySet(ctx context.Context, by polset.Principal, d polset.PolicySetDraft) (polset.PolicySet, error) {
 	var out polset.PolicySet
 	err := s.write(ctx, by, func(ctx context.Context, tx *tx) error {

@@ -13,7 +13,7 @@ import (
 
 // AddTagSelectors gives a policy set more tag selectors; those that it has
 // already are passed over. Where anything is refused the error is a
-// polset.Refused, and nothing changes.
+// polset.RefusedError, and nothing changes.
 func (s *Store) AddTagSelectors(ctx context.Context, by polset.Principal, policySetID string, selectors []polset.TagSelector) error {
 	err := s.rearrange(ctx, by, policySetID, nil, func(now polset.PolicySet) arrangement {
 		wanted := append(slices.Clone(now.TagSelectors), selectors...)
