@@ -132,17 +132,18 @@ func (t *tx) arrange(ctx context.Context, set rows.PolicySet, now polset.PolicyS
 // holdThose holds those of the policies that the organization has, as
 // holdPolicies does; what it does not have is for unfit to say.
 func (t *tx) holdThose(ctx context.Context, organizationID string, ids []string) error {
-	if len(ids) == 0 {
-		return nil
-	}
-	var q filter
-	q.add("organization_id = ?", organizationID)
-	q.in("id", ids)
-	there, err := selectAll(ctx, t.jobs, "policies", "SELECT id FROM policies"+q.where(), q.args, func(result *sql.Rows) (id string, err error) {
-		return id, result.Scan(&id)
-	})
-	if err != nil {
-		return err
+	var there []string
+	for chunk := range slices.Chunk(ids, maxPage) {
+		var q filter
+		q.add("organization_id = ?", organizationID)
+		q.in("id", chunk)
+		list, err := selectAll(ctx, t.jobs, "policies", "SELECT id FROM policies"+q.where(), q.args, func(result *sql.Rows) (id string, err error) {
+			return id, result.Scan(&id)
+		})
+		if err != nil {
+			return err
+		}
+		there = append(there, list...)
 	}
 	slices.Sort(there)
 	for _, id := range there {
@@ -156,75 +157,53 @@ func (t *tx) holdThose(ctx context.Context, organizationID string, ids []string)
 // unfit says which of the ids cannot become members: what the organization does
 // not have, whoever else has it, and policies of another kind.
 func (t *tx) unfit(ctx context.Context, set rows.PolicySet, r polset.Relation, ids []string, a arrangement) (refused polset.RefusedError, err error) {
-	if len(ids) == 0 {
-		return nil, nil
-	}
 	m := membershipOf(r)
 	kind := "''"
 	if r == polset.RelationPolicies {
 		kind = "kind"
 	}
-	var q filter
-	q.add("organization_id = ?", set.OrganizationID)
-	q.in("id", ids)
 	type fact struct{ id, kind string }
-	facts, err := selectAll(ctx, t.jobs, m.members, "SELECT id, "+kind+" FROM "+m.members+q.where(), q.args, func(result *sql.Rows) (f fact, err error) {
-		return f, result.Scan(&f.id, &f.kind)
-	})
-	if err != nil {
-		return nil, err
-	}
-	kinds := make(map[string]string, len(facts))
-	for _, f := range facts {
-		kinds[f.id] = f.kind
+	kinds := make(map[string]string, len(ids))
+	for chunk := range slices.Chunk(ids, maxPage) {
+		var q filter
+		q.add("organization_id = ?", set.OrganizationID)
+		q.in("id", chunk)
+		facts, err := selectAll(ctx, t.jobs, m.members, "SELECT id, "+kind+" FROM "+m.members+q.where(), q.args, func(result *sql.Rows) (f fact, err error) {
+			return f, result.Scan(&f.id, &f.kind)
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range facts {
+			kinds[f.id] = f.kind
+		}
 	}
 	for _, id := range ids {
+		message := ""
 		switch kind, ok := kinds[id]; {
 		case !ok:
-			refused = append(refused, polset.Refusal{Field: string(r), Index: a.place(r, id), Message: "The " + m.noun + " was not found."})
+			message = "The " + m.noun + " was not found."
 		case kind != "" && kind != set.Kind:
-			refused = append(refused, polset.Refusal{
-				Field: string(r), Index: a.place(r, id),
-				Message: fmt.Sprintf("The policy is of the kind %s, and the policy set is of the kind %s.", kind, set.Kind),
-			})
+			message = fmt.Sprintf("The policy is of the kind %s, and the policy set is of the kind %s.", kind, set.Kind)
+		default:
+			continue
 		}
+		refused = append(refused, polset.Refusal{Field: string(r), Index: a.place(r, id), Message: message})
 	}
 	return refused, nil
 }
 
 // exchange writes which members came and went, and what follows from it.
 func (t *tx) exchange(ctx context.Context, set rows.PolicySet, r polset.Relation, added, removed []string) error {
-	m := membershipOf(r)
-	if len(removed) > 0 {
-		var q filter
-		q.add("policy_set_id = ?", set.ID)
-		if m.excluded != "" {
-			q.add("excluded = " + m.excluded)
-		}
-		q.in(m.column, removed)
-		if _, err := t.jobs.ExecContext(ctx, "DELETE FROM "+m.table+q.where(), q.args...); err != nil {
+	for chunk := range slices.Chunk(removed, maxPage) {
+		if err := t.removeMembers(ctx, set, r, chunk); err != nil {
 			return fmt.Errorf("remove %s: %w", r, err)
 		}
-		t.note(set.OrganizationID, "policy-set.members-removed", set.ID, map[string]string{
-			"relation": string(r), "members": strings.Join(removed, " "),
-		})
 	}
-	if len(added) > 0 {
-		columns, value := "policy_set_id, "+m.column, "($1, $%d)"
-		if m.excluded != "" {
-			columns, value = columns+", excluded", "($1, $%d, "+m.excluded+")"
-		}
-		args, values := []any{set.ID}, make([]string, len(added))
-		for n, id := range added {
-			args, values[n] = append(args, id), fmt.Sprintf(value, n+2)
-		}
-		query := "INSERT INTO " + m.table + " (" + columns + ") VALUES " + strings.Join(values, ", ") // #nosec G202 -- constants; values are arguments
-		if _, err := t.jobs.ExecContext(ctx, query, args...); err != nil {
+	for chunk := range slices.Chunk(added, maxPage) {
+		if err := t.addMembers(ctx, set, r, chunk); err != nil {
 			return fmt.Errorf("add %s: %w", r, err)
 		}
-		t.note(set.OrganizationID, "policy-set.members-added", set.ID, map[string]string{
-			"relation": string(r), "members": strings.Join(added, " "),
-		})
 	}
 	// What was made of the policies of a set that now follows a repository stays
 	// in force until the first version from there is ready.
@@ -232,6 +211,43 @@ func (t *tx) exchange(ctx context.Context, set rows.PolicySet, r polset.Relation
 		return nil
 	}
 	return t.policiesChanged(ctx, set.ID)
+}
+
+func (t *tx) removeMembers(ctx context.Context, set rows.PolicySet, r polset.Relation, ids []string) error {
+	m := membershipOf(r)
+	var q filter
+	q.add("policy_set_id = ?", set.ID)
+	if m.excluded != "" {
+		q.add("excluded = " + m.excluded)
+	}
+	q.in(m.column, ids)
+	if _, err := t.jobs.ExecContext(ctx, "DELETE FROM "+m.table+q.where(), q.args...); err != nil {
+		return err
+	}
+	t.noteMembers(set, "policy-set.members-removed", r, ids)
+	return nil
+}
+
+func (t *tx) addMembers(ctx context.Context, set rows.PolicySet, r polset.Relation, ids []string) error {
+	m := membershipOf(r)
+	columns, value := "policy_set_id, "+m.column, "($1, $%d)"
+	if m.excluded != "" {
+		columns, value = columns+", excluded", "($1, $%d, "+m.excluded+")"
+	}
+	args, values := []any{set.ID}, make([]string, len(ids))
+	for n, id := range ids {
+		args, values[n] = append(args, id), fmt.Sprintf(value, n+2)
+	}
+	query := "INSERT INTO " + m.table + " (" + columns + ") VALUES " + strings.Join(values, ", ") // #nosec G202 -- constants; values are arguments
+	if _, err := t.jobs.ExecContext(ctx, query, args...); err != nil {
+		return err
+	}
+	t.noteMembers(set, "policy-set.members-added", r, ids)
+	return nil
+}
+
+func (t *tx) noteMembers(set rows.PolicySet, action string, r polset.Relation, ids []string) {
+	t.note(set.OrganizationID, action, set.ID, map[string]string{"relation": string(r), "members": strings.Join(ids, " ")})
 }
 
 // without are the ids that are not among others, each once, in their order.

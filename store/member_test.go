@@ -121,6 +121,35 @@ func TestMembers(t *testing.T) {
 	})
 }
 
+// More members than a database takes arguments come and go.
+func TestManyMembers(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		p := b.plainSet("net", polset.KindOPA)
+		n := 33_000 // SQLite takes 32,766
+		if _, shared := b.dialect.(*postgresDialect); shared {
+			n = 2*maxPage + 500 // PostgreSQL takes 65,535; this is enough to see the seams
+		}
+		b.exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $2)
+			INSERT INTO workspaces (id, organization_id, project_id, name, description, settings, created_at, updated_at)
+			SELECT 'ws-' || i, organizations.id, projects.id, 'ws-' || i, '', '{}', organizations.created_at, organizations.created_at
+			FROM n, organizations JOIN projects ON projects.organization_id = organizations.id WHERE organizations.name = $1`, "acme", n)
+		var ids []string
+		for i := range n {
+			ids = append(ids, fmt.Sprint("ws-", i+1))
+		}
+		b.must(b.AddMembers(b.ctx(), admin, p.ID, polset.RelationWorkspaces, ids))
+		if got := b.set(p.ID).Members.Workspaces; !slices.Equal(got, ids) {
+			b.Fatalf("%d members", len(got))
+		}
+		got, err := b.UpdatePolicySet(b.ctx(), admin, p.ID, polset.PolicySetChange{Members: map[polset.Relation][]string{polset.RelationWorkspaces: {"ws-7"}}})
+		b.must(err)
+		if !slices.Equal(got.Members.Workspaces, []string{"ws-7"}) {
+			b.Fatalf("%d members", len(got.Members.Workspaces))
+		}
+		b.verify()
+	})
+}
+
 // Members come and go at once, also with what they are; nothing is lost, and
 // nothing is left of what is gone.
 func TestMembersAtOnce(t *testing.T) {
