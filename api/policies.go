@@ -413,6 +413,8 @@ func (a *API) checkJoins(r *request, draft polset.PolicyDraft) error {
 			refuse(fmt.Sprintf("The policy set is of kind %s, and the policy of kind %s.", sets[n].Kind, draft.Kind))
 		case sets[n].VCS != nil:
 			refuse("The policy set follows a repository, and so cannot hold individually managed policies.")
+		case sets[n].NewestVersionID != "":
+			refuse("The policy set has versions, which would be in force in the place of individually managed policies.")
 		}
 	}
 	return wrong.orNil()

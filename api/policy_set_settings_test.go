@@ -122,6 +122,8 @@ func TestPolicySetFilters(t *testing.T) {
 	if a := w.ask(w.acme, "PATCH", "/policy-sets/"+left, `{"data":{"type":"policy-sets","attributes":{"vcs-repo":null}}}`); a.status != http.StatusOK || !strings.Contains(a.body, `"versioned":true`) {
 		t.Fatal(a.body)
 	}
+	refused(t, w.ask(w.acme, "POST", "/organizations/acme/policies", `{"data":{"type":"policies","attributes":{"name":"late","enforcement-level":"advisory"},
+		"relationships":{"policy-sets":{"data":[{"type":"policy-sets","id":"`+left+`"}]}}}}`), http.StatusUnprocessableEntity, "/data/relationships/policy-sets/data/0")
 	for _, c := range []struct{ query, want string }{
 		{"", "plain rego left follows"},
 		{"filter[versioned]=true", "left follows"},

@@ -117,6 +117,19 @@ func TestMembers(t *testing.T) {
 			b.Fatalf("%d tag selectors", n)
 		}
 		b.want(b.AddMembers(b.ctx(), admin, "polset-none", polset.RelationWorkspaces, nil), polset.ErrNotFound)
+
+		left := func() int {
+			return b.count(`SELECT (SELECT count(*) FROM policy_set_policies) + (SELECT count(*) FROM policy_set_workspaces) +
+				(SELECT count(*) FROM policy_set_projects) + (SELECT count(*) FROM policy_set_tag_selectors)`)
+		}
+		b.must(b.DeletePolicySet(b.ctx(), admin, p.ID))
+		if n := left(); n != 3 {
+			b.Errorf("%d members and selectors are left, want the selectors of the other set", n)
+		}
+		b.must(b.DeleteOrganization(b.ctx(), admin, "acme"))
+		if n := left(); n != 0 {
+			b.Errorf("%d members and selectors are left of an organization", n)
+		}
 		b.verify()
 	})
 }
@@ -278,6 +291,9 @@ func TestFromPoliciesToRepository(t *testing.T) {
 		}
 		// It has a version that may yet be ready and would hide the policies.
 		b.refusedAt(b.AddMembers(b.ctx(), admin, p.ID, polset.RelationPolicies, []string{rule.ID}), "policies -1")
+		b.want(second(b.CreatePolicy(b.ctx(), admin, polset.PolicyDraft{
+			Organization: "acme", Name: "law", Kind: polset.KindOPA, Query: "data.p.deny", EnforcementLevel: "advisory", PolicySetIDs: []string{p.ID},
+		})), polset.ErrConflict)
 		b.verify()
 	})
 }

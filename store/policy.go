@@ -13,8 +13,8 @@ import (
 
 // CreatePolicy makes a policy without code, as a member of the policy sets that
 // the draft names. An organization or a policy set that the principal does not
-// have is ErrNotFound; a name that is taken, and a policy set of another kind
-// or that follows a repository, is ErrConflict.
+// have is ErrNotFound; a name that is taken, and a policy set of another kind,
+// that follows a repository or that has versions, is ErrConflict.
 func (s *Store) CreatePolicy(ctx context.Context, by polset.Principal, d polset.PolicyDraft) (polset.Policy, error) {
 	var out polset.Policy
 	err := s.write(ctx, by, func(ctx context.Context, tx *tx) error {
@@ -61,7 +61,7 @@ func (t *tx) join(ctx context.Context, organizationID, policySetID, policyID str
 	if err != nil {
 		return found(err)
 	}
-	if r.PolicySet.Kind != string(kind) || r.PolicySet.RepositoryID.Valid {
+	if r.PolicySet.Kind != string(kind) || r.PolicySet.RepositoryID.Valid || r.PolicySet.NewestVersionID != "" {
 		return fmt.Errorf("it takes no such policy: %w", polset.ErrConflict)
 	}
 	if _, err := t.InsertPolicySetPolicy(ctx, rows.InsertPolicySetPolicyParams{PolicySetID: policySetID, PolicyID: policyID}); err != nil {

@@ -1,3 +1,6 @@
+-- name: CountPoliciesOfSet :one
+SELECT count(*) FROM policy_set_policies WHERE policy_set_id = $1;
+
 -- name: InsertTagSelector :exec
 INSERT INTO policy_set_tag_selectors (policy_set_id, tag_key, tag_value, excluded) VALUES ($1, $2, $3, $4);
 

@@ -10,6 +10,17 @@ import (
 	"database/sql"
 )
 
+const countPoliciesOfSet = `-- name: CountPoliciesOfSet :one
+SELECT count(*) FROM policy_set_policies WHERE policy_set_id = $1
+`
+
+func (q *Queries) CountPoliciesOfSet(ctx context.Context, policySetID string) (int64, error) {
+	row := q.db.QueryRowContext(ctx, countPoliciesOfSet, policySetID)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const deleteTagSelector = `-- name: DeleteTagSelector :exec
 DELETE FROM policy_set_tag_selectors
 WHERE policy_set_id = $1 AND tag_key = $2 AND excluded = $3
