@@ -1,7 +1,6 @@
 package polset_test
 
 import (
-	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -176,7 +175,7 @@ func FuzzPatterns(f *testing.F) {
 		}
 		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
 			if !p.MatchBelow(dir) {
-				t.Error(fmt.Sprintf("%q matches %q, but nothing below %q", glob, name, dir))
+				t.Errorf("%q matches %q, but nothing below %q", glob, name, dir)
 			}
 		}
 	})
