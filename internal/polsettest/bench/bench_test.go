@@ -28,7 +28,7 @@ func TestSmallPart(t *testing.T) {
 	if err := run(t.Context(), options{only: "small", reportOnly: true}, &out); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"requests, S ", "bytes received, S ", "memory above idle, S ", " targets met"} {
+	for _, want := range []string{"requests, S ", "bytes received, S ", "memory above idle, S ", "requests to compare with a commit, S ", " targets met"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the report does not tell %q:\n%s", want, &out)
 		}

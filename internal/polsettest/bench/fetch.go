@@ -31,10 +31,18 @@ type fetched struct {
 	Requests  int64           `json:"requests"`
 	Received  int64           `json:"received"`
 	Unchanged int64           `json:"unchanged"` // bytes received besides the head look-up, until what counts is known
+	Compared  comparison      `json:"compared"`  // of the next commit with the branch head
 	Archive   int64           `json:"archive"`   // bytes
 	Left      int             `json:"left"`      // temporary files besides the archive
 	Written   int64           `json:"written"`   // bytes that went to a disk, the archive's included
 	Peak      peak            `json:"peak"`
+}
+
+// A comparison is what it costs, once the next commit is resolved, to know that
+// update patterns name nothing that it changes.
+type comparison struct {
+	Requests int64 `json:"requests"`
+	Received int64 `json:"received"`
 }
 
 // A fetchAnswer is what the child has measured.
@@ -85,6 +93,11 @@ func (fetchRole) answer(ctx context.Context, question json.RawMessage) (any, err
 		costs[0].Peak, err = measurePeak(all)
 	} else {
 		err = all()
+	}
+	for i, r := range q.Of {
+		if err == nil {
+			costs[i].Compared, err = compareOnce(ctx, git, r)
+		}
 	}
 	return fetchAnswer{costs, git.Stats()}, err
 }
@@ -175,6 +188,33 @@ func fetchAndArchive(ctx context.Context, git *source.Git, r repository, cost *f
 		return "", fmt.Errorf("%d files of tree %s are not what %s holds", summary.Files, content.Tree, r.Name)
 	}
 	return spool.Name(), nil
+}
+
+// compareOnce compares the commit after the branch head with it, by a pattern that
+// lets no directory out.
+func compareOnce(ctx context.Context, git *source.Git, r repository) (comparison, error) {
+	patterns, err := polset.ParsePatterns([]string{"**/*.none"})
+	if err != nil {
+		return comparison{}, err
+	}
+	snapshot, err := git.Open(ctx, remote(r), r.Next, source.OnBranch("next"))
+	if err != nil {
+		return comparison{}, err
+	}
+	defer func() { _ = snapshot.Close() }() // it only ends what is still going on
+	if _, err := snapshot.Resolve(ctx, polset.Content{Path: policiesPath, Kind: polset.KindOPA}); err != nil {
+		return comparison{}, err
+	}
+	before := snapshot.Stats()
+	path, err := snapshot.Changed(ctx, r.Commit, patterns)
+	if err == nil && path != "" {
+		err = fmt.Errorf("%q matches", path)
+	}
+	if err != nil {
+		return comparison{}, fmt.Errorf("compare %s with %s: %w", r.Next, r.Commit, err)
+	}
+	after := snapshot.Stats()
+	return comparison{after.Requests - before.Requests, after.Received - before.Received}, nil
 }
 
 // writeArchive writes the policies to the spool file and closes it.

@@ -12,6 +12,7 @@ const (
 	overWanted      = 1.2     // times the compressed objects that are wanted …
 	overWantedBytes = 4 << 10 // … and this
 	unchangedBytes  = 1 << 10
+	comparedBytes   = 4 << 10
 	fetchMemory     = 32 << 20
 	overClone       = 500 // times less CPU than a clone
 	overPartial     = 5   // times less CPU than a partial clone
@@ -68,6 +69,7 @@ func largeFetch(ctx context.Context, b *bench) error {
 	b.checks(append(append(b.fetchChecks(medium, m), b.fetchChecks(large, l)...),
 		atMost("CPU, L to M", cpu/float64(median(m.CPU)), flat, times),
 		atMost("bytes received, L to M", float64(l.Received)/float64(m.Received), flat, times),
+		atMost("bytes received to compare, L to M", float64(l.Compared.Received)/float64(m.Compared.Received), flat, times),
 		atLeast("CPU of "+cloneAndTar.name, float64(cloned.CPU)/cpu, overClone, times),
 		atLeast("CPU of "+partialAndArchive.name, float64(partial.CPU)/cpu, overPartial, times),
 	)...)
@@ -148,6 +150,9 @@ func (b *bench) fetchChecks(r recipe, c fetched) []check {
 		atMost("temporary files beside the archive"+of, float64(c.Left), 0, bytesOf),
 		atMost("bytes written beside the archive"+of, float64(c.Written-blocksOf(c.Archive)), 0, bytesOf),
 		atMost("bytes received until \"unchanged\""+of, float64(c.Unchanged), unchangedBytes, bytesOf),
+		atMost("bytes received to compare with a commit"+of, float64(c.Compared.Received), comparedBytes, bytesOf),
+		// for the other commit, its root and each component of the path
+		atMost("requests to compare with a commit"+of, float64(c.Compared.Requests), float64(2+components(policiesPath)), bytesOf),
 	}
 }
 

@@ -19,6 +19,7 @@ type repository struct {
 	ID         int64    `json:"id"`
 	URL        string   `json:"url"`
 	Commit     string   `json:"commit"`
+	Next       string   `json:"next"`    // a commit after it, on a branch of its own
 	Tree       string   `json:"tree"`    // of policiesPath
 	Packed     int64    `json:"packed"`  // bytes on the server's disk
 	Wanted     int64    `json:"wanted"`  // bytes of a pack of nothing but what a fetch must bring

@@ -27,7 +27,7 @@ type recipe struct {
 
 // edition names the directory that keeps the repositories: whoever changes
 // what a recipe makes changes it too.
-const edition = "1"
+const edition = "2"
 
 const binaryBytes = 20_000_000
 

@@ -49,6 +49,7 @@ func (g *gitRole) make(ctx context.Context, r recipe) (repository, error) {
 		}
 		facts.Commit = repo.Head("main")
 	}
+	facts.Next = repo.Commit("next", map[string]string{policiesPath + "/next.txt": "next\n"}, polsettest.From(facts.Commit))
 	repo.Git("repack", "-adq") // a server has packs
 	return facts, complete(repo, dir, &facts)
 }
