@@ -234,9 +234,10 @@ func (t *tx) addMembers(ctx context.Context, set rows.PolicySet, r polset.Relati
 	if m.excluded != "" {
 		columns, value = columns+", excluded", "($1, $%d, "+m.excluded+")"
 	}
-	args, values := []any{set.ID}, make([]string, len(ids))
+	args, values := make([]any, 1+len(ids)), make([]string, len(ids))
+	args[0] = set.ID
 	for n, id := range ids {
-		args, values[n] = append(args, id), fmt.Sprintf(value, n+2)
+		args[n+1], values[n] = id, fmt.Sprintf(value, n+2)
 	}
 	query := "INSERT INTO " + m.table + " (" + columns + ") VALUES " + strings.Join(values, ", ") // #nosec G202 -- constants; values are arguments
 	if _, err := t.jobs.ExecContext(ctx, query, args...); err != nil {
