@@ -20,6 +20,9 @@ func TestModel(t *testing.T) {
 		rapid.Check(b.TB.(*testing.T), func(rt *rapid.T) { //nolint:forcetypeassert // onBoth gives a test
 			n++
 			m := newModel(b, n)
+			if rapid.Bool().Draw(rt, "begun") { // so that there is something to compare with
+				b.carry(m.repo, "c0", "c0")
+			}
 			rt.Repeat(map[string]func(*rapid.T){
 				"push":      m.push,
 				"replay":    m.replay,
@@ -29,6 +32,7 @@ func TestModel(t *testing.T) {
 				"finish":    m.finish,
 				"fail":      m.fail,
 				"unchanged": m.unchanged,
+				"ignore":    m.ignore,
 				"release":   m.release,
 				"expire":    func(*rapid.T) { m.b.expire() },
 				"lose jobs": func(*rapid.T) { m.b.exec("DELETE FROM river_job") },
@@ -76,8 +80,12 @@ func newModel(b *bench, n int64) *model {
 		versions: map[string]polset.Version{}, ingestions: map[string]polset.Ingestion{}, currents: map[string]string{},
 	}
 	for _, branch := range []string{"main", ""} {
+		var patterns []string
+		if branch == "" {
+			patterns = []string{"**"}
+		}
 		p, err := b.CreatePolicySet(b.ctx(), admin, polset.PolicySetDraft{
-			Organization: b.org.Name, Name: fmt.Sprintf("m%d%s", n, branch), Kind: polset.KindOPA,
+			Organization: b.org.Name, Name: fmt.Sprintf("m%d%s", n, branch), Kind: polset.KindOPA, UpdatePatterns: patterns,
 			VCS: &polset.VCSDraft{Identifier: m.name, Branch: branch, TokenID: b.conn.TokenID, Head: polset.Head{Branch: "main", Commit: "c0"}},
 		})
 		b.must(err)
@@ -224,6 +232,14 @@ func (m *model) unchanged(rt *rapid.T) {
 	}
 }
 
+func (m *model) ignore(rt *rapid.T) {
+	if h := m.pick(rt); h != nil && h.claim.Processed != "" {
+		m.move(rt, h, polset.IngestionIgnored, func() error {
+			return m.b.Ignore(m.b.ctx(), h.claim.Lease, h.claim.Processed, nothing)
+		})
+	}
+}
+
 func (m *model) release(rt *rapid.T) {
 	if h := m.pick(rt); h != nil {
 		m.move(rt, h, "", func() error { return m.b.Release(m.b.ctx(), h.claim.Lease, 0, "again") })
@@ -278,6 +294,9 @@ func (m *model) check(rt *rapid.T) {
 }
 
 func (m *model) checkOutcome(rt *rapid.T, i polset.Ingestion) {
+	if i.Status == polset.IngestionIgnored && (i.Reason == nothing) != (m.versions[i.VersionID].Status == polset.VersionReady) {
+		rt.Fatalf("%+v was ignored, with %+v", i, m.versions[i.VersionID])
+	}
 	want := map[polset.IngestionStatus]polset.VersionStatus{
 		polset.IngestionVersioned: polset.VersionReady, polset.IngestionFailed: polset.VersionErrored,
 	}[i.Status]
