@@ -104,4 +104,6 @@ type PolicySetFilter struct {
 type VersionFilter struct {
 	Statuses []string
 	Commit   string // the full id
+	// Sources, of versions only; none stands for all but SourcePolicies.
+	Sources []string
 }

@@ -171,6 +171,9 @@ func (a *API) listVersions(r *request) error {
 	if err != nil {
 		return err
 	}
+	if filter.Sources, err = r.choices("filter[source]", polset.SourceGitHub, polset.SourceAPI, polset.SourcePolicies); err != nil {
+		return err
+	}
 	versions, total, err := a.Versions.Versions(r.ctx(), r.by, r.Param("policy_set"), filter, page)
 	if err != nil {
 		return err
@@ -221,18 +224,25 @@ func (a *API) downloadVersion(r *request) error {
 
 var fullCommit = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 
-// versionFilter reads filter[status] and filter[commit-sha], for a list whose
-// statuses are those given. Several statuses are separated by commas.
-func (r *request) versionFilter(statuses ...string) (polset.VersionFilter, error) {
-	var filter polset.VersionFilter
-	for _, status := range strings.Split(strings.Join(r.query["filter[status]"], ","), ",") {
-		if status == "" {
+// choices reads a parameter that takes some of the values, separated by commas.
+func (r *request) choices(name string, allowed ...string) (chosen []string, err error) {
+	for _, value := range strings.Split(strings.Join(r.query[name], ","), ",") {
+		if value == "" {
 			continue
 		}
-		if !slices.Contains(statuses, status) {
-			return filter, badParameter("filter[status]", "filter[status] takes %s.", strings.Join(statuses, ", "))
+		if !slices.Contains(allowed, value) {
+			return nil, badParameter(name, "%s takes %s.", name, strings.Join(allowed, ", "))
 		}
-		filter.Statuses = append(filter.Statuses, status)
+		chosen = append(chosen, value)
+	}
+	return chosen, nil
+}
+
+// versionFilter reads filter[status] and filter[commit-sha], for a list whose
+// statuses are those given. Several statuses are separated by commas.
+func (r *request) versionFilter(statuses ...string) (filter polset.VersionFilter, err error) {
+	if filter.Statuses, err = r.choices("filter[status]", statuses...); err != nil {
+		return filter, err
 	}
 	if filter.Commit = strings.ToLower(r.query.Get("filter[commit-sha]")); filter.Commit != "" && !fullCommit.MatchString(filter.Commit) {
 		return filter, badParameter("filter[commit-sha]", "filter[commit-sha] takes the full id of a commit.")

@@ -73,9 +73,8 @@ func (t *tx) join(ctx context.Context, organizationID, policySetID, policyID str
 // holdPolicies locks policies of an organization, so that neither their code
 // nor what they say changes until the end of the transaction, and returns them
 // in the order of their ids. One that the organization does not have is
-// ErrNotFound. Whoever changes what policies a set holds calls it before it
-// locks the set: a change of the policy then tells of itself to every set that
-// holds it.
+// ErrNotFound. Whoever gives a set policies holds them: a change of the policy
+// then tells of itself to every set that has it.
 func (t *tx) holdPolicies(ctx context.Context, organizationID string, ids []string) ([]rows.Policy, error) {
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
 	held := make([]rows.Policy, 0, len(ids))
@@ -273,10 +272,9 @@ func (s *Store) UploadPolicy(ctx context.Context, by polset.Principal, id, diges
 		if err := tx.Queries.UploadPolicy(ctx, rows.UploadPolicyParams{ID: id, Digest: digest, Size: size, Now: nullTime(tx.now)}); err != nil {
 			return err
 		}
-		if r.Policy.Digest != digest {
-			if err := tx.policyChanged(ctx, id); err != nil {
-				return err
-			}
+		// The same code counts, too: it may have been lost in the object storage.
+		if err := tx.policyChanged(ctx, id); err != nil {
+			return err
 		}
 		tx.note(r.Policy.OrganizationID, "policy.uploaded", id, map[string]string{"name": r.Policy.Name, "digest": digest})
 		out, err = tx.policy(ctx, id)

@@ -22,6 +22,8 @@ type tx struct {
 	now     time.Time
 	actor   string
 	notes   []polset.AuditEntry
+
+	materialize bool // what policies a set holds became others
 }
 
 // errAgain makes write begin the transaction anew: what it had read before it
@@ -100,6 +102,12 @@ func (s *Store) attempt(ctx context.Context, by polset.Principal, f func(ctx con
 	}
 	if err := jobs.Commit(ctx); err != nil {
 		return true, fmt.Errorf("commit: %w", err)
+	}
+	if tx.materialize {
+		select {
+		case s.materialize <- struct{}{}:
+		default: // somebody will look anyway
+		}
 	}
 	return true, nil
 }

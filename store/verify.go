@@ -53,7 +53,10 @@ func (s *Store) VerifyAudit(ctx context.Context, expected map[string]string) (_ 
 			err = fmt.Errorf("verify audit: %w", rerr)
 		}
 	}()
-	a := auditor{Queries: rows.New(snapshot), digests: map[string]fact{}, currents: map[string]fact{}, deleted: map[string]bool{}}
+	a := auditor{
+		Queries: rows.New(snapshot), digests: map[string]fact{}, currents: map[string]fact{},
+		materialized: map[string]fact{}, deleted: map[string]bool{},
+	}
 	return a.verify(ctx, expected)
 }
 
@@ -63,7 +66,10 @@ type auditor struct {
 	*rows.Queries
 	digests  map[string]fact // by version
 	currents map[string]fact // the version in force, by policy set
-	deleted  map[string]bool // policy sets and organizations
+	// materialized is the version of the set's own policies that is in force,
+	// "" for none, by policy set.
+	materialized map[string]fact
+	deleted      map[string]bool // policy sets and organizations
 }
 
 // A fact is what an entry says, and where.
@@ -178,6 +184,8 @@ func (a *auditor) remember(e polset.AuditEntry) {
 		a.digests[e.Subject] = fact{e.Details["digest"], e.Details["policy-set"], e.Chain, e.Sequence}
 	case "policy-set.current":
 		a.currents[e.Subject] = fact{e.Details["version"], e.Subject, e.Chain, e.Sequence}
+	case "policy-set.materialized":
+		a.materialized[e.Subject] = fact{e.Details["version"], e.Subject, e.Chain, e.Sequence}
 	case "policy-set.deleted", "organization.deleted":
 		a.deleted[e.Subject] = true
 	}
@@ -215,7 +223,36 @@ func (a *auditor) compareRows(ctx context.Context) error {
 				"it puts version %s of policy set %s in force, and %s is", f.value, r.ID, r.CurrentVersionID)}
 		}
 	}
+	if err := a.compareMaterialized(ctx); err != nil {
+		return err
+	}
 	return a.orphaned()
+}
+
+// compareMaterialized is compareRows for what is in force of the sets' own
+// policies, which also ends.
+func (a *auditor) compareMaterialized(ctx context.Context) error {
+	list, err := a.MaterializedVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("verify audit: %w", err)
+	}
+	for _, r := range list {
+		f, ok := a.materialized[r.ID]
+		delete(a.materialized, r.ID)
+		switch {
+		case !ok:
+			return a.unwitnessed(ctx, r.ID, "a version of the policies of policy set "+r.ID+" is in force, and no row tells of it")
+		case f.value != r.MaterializedVersionID:
+			return &BrokenChain{Chain: f.chain, Sequence: f.sequence, Why: fmt.Sprintf(
+				"it puts version %q of the policies of policy set %s in force, and %s is", f.value, r.ID, r.MaterializedVersionID)}
+		}
+	}
+	for id, f := range a.materialized {
+		if f.value == "" {
+			delete(a.materialized, id) // and none is
+		}
+	}
+	return nil
 }
 
 // orphaned answers with the first entry whose row was not met, though nothing
@@ -230,6 +267,9 @@ func (a *auditor) orphaned() error {
 	}
 	for id, f := range a.digests {
 		lost(f, fmt.Sprintf("it makes version %s ready, and there is no such ready version", id))
+	}
+	for id, f := range a.materialized {
+		lost(f, fmt.Sprintf("it puts version %s of the policies of policy set %s in force, and none is", f.value, id))
 	}
 	for id, f := range a.currents {
 		lost(f, fmt.Sprintf("it puts version %s of policy set %s in force, and none is", f.value, id))

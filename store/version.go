@@ -47,7 +47,8 @@ func (s *Store) VersionsByID(ctx context.Context, by polset.Principal, ids []str
 }
 
 // Versions lists a policy set's versions, the newest first, and says how many
-// there are in all.
+// there are in all. Those that were made of the set's own policies are asked
+// for by their source.
 func (s *Store) Versions(ctx context.Context, by polset.Principal, policySetID string, f polset.VersionFilter, page polset.Page) ([]polset.Version, int, error) {
 	if _, err := s.PolicySet(ctx, by, policySetID); err != nil {
 		return nil, 0, err
@@ -55,6 +56,9 @@ func (s *Store) Versions(ctx context.Context, by polset.Principal, policySetID s
 	var q filter
 	q.add("versions.policy_set_id = ?", policySetID)
 	q.in("versions.status", f.Statuses)
+	if q.in("versions.source", f.Sources); len(f.Sources) == 0 {
+		q.add("versions.source <> ?", polset.SourcePolicies)
+	}
 	if f.Commit != "" {
 		q.add("versions.commit_id = ?", f.Commit)
 	}

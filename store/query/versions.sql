@@ -13,9 +13,10 @@ WHERE versions.id = sqlc.arg(id)
 
 -- name: NewestVersionBefore :one
 -- Of an ingestion without a version, the policy set's newest; of one with,
--- the newest before it: a change of the set may have added a later one.
+-- the newest before it: a change of the set may have added a later one. What
+-- was made of the set's own policies is none of them.
 SELECT versions.sequence, versions.id, versions.policy_set_id, versions.source, versions.status, versions.pending_at, versions.ingressing_at, versions.ready_at, versions.errored_at, versions.error, versions.error_message, versions.commit_id, versions.commit_url, versions.identifier, versions.branch, versions.content, versions.digest, versions.tar_digest, versions.size, versions.tar_size, versions.files, versions.policies_directory, versions.policies, versions.created_at, versions.updated_at, versions.diagnostics FROM versions
-WHERE versions.policy_set_id = sqlc.arg(policy_set_id)
+WHERE versions.policy_set_id = sqlc.arg(policy_set_id) AND versions.source <> 'policies'
   AND (CAST(sqlc.arg(id) AS text) = '' OR versions.sequence < (SELECT own.sequence FROM versions AS own WHERE own.id = sqlc.arg(id)))
 ORDER BY versions.sequence DESC LIMIT 1;
 

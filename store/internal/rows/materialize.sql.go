@@ -10,8 +10,288 @@ import (
 	"time"
 )
 
+const claimMaterialization = `-- name: ClaimMaterialization :one
+UPDATE policy_sets SET materialize_lease = materialize_lease + 1, materialize_failures = materialize_failures + 1,
+    materialize_due_at = $1
+WHERE id = $2 AND materialized_revision < policies_revision AND materialize_due_at <= $3
+RETURNING organization_id, kind, policies_revision, materialize_lease, materialize_failures
+`
+
+type ClaimMaterializationParams struct {
+	LeasedUntil time.Time
+	ID          string
+	Now         time.Time
+}
+
+type ClaimMaterializationRow struct {
+	OrganizationID      string
+	Kind                string
+	PoliciesRevision    int64
+	MaterializeLease    int64
+	MaterializeFailures int64
+}
+
+// Of two nodes the second finds the set no longer due. An attempt counts until
+// it says how it ended.
+func (q *Queries) ClaimMaterialization(ctx context.Context, arg ClaimMaterializationParams) (ClaimMaterializationRow, error) {
+	row := q.db.QueryRowContext(ctx, claimMaterialization, arg.LeasedUntil, arg.ID, arg.Now)
+	var i ClaimMaterializationRow
+	err := row.Scan(
+		&i.OrganizationID,
+		&i.Kind,
+		&i.PoliciesRevision,
+		&i.MaterializeLease,
+		&i.MaterializeFailures,
+	)
+	return i, err
+}
+
+const insertEndedIngestion = `-- name: InsertEndedIngestion :exec
+INSERT INTO ingestions (id, policy_set_id, repository_id, token_id, generation, branch, pushed_branch, commit_id, path,
+    submodules, kind, cause, delivery_guid, status, reason, version_id, attempts, failures, lease, due_at, enqueue_at, created_at, started_at, ended_at)
+VALUES ($1, $2, NULL, NULL, 0, '', '', '', '', FALSE, $3, $4, '', $5, $6, $7, $8, 0, $9,
+    $10, $10, $10, $10, $10)
+`
+
+type InsertEndedIngestionParams struct {
+	ID          string
+	PolicySetID string
+	Kind        string
+	Cause       string
+	Status      string
+	Reason      string
+	VersionID   string
+	Attempts    int64
+	Lease       int64
+	Now         time.Time
+}
+
+// Of no repository, and ended as soon as it is there.
+func (q *Queries) InsertEndedIngestion(ctx context.Context, arg InsertEndedIngestionParams) error {
+	_, err := q.db.ExecContext(ctx, insertEndedIngestion,
+		arg.ID,
+		arg.PolicySetID,
+		arg.Kind,
+		arg.Cause,
+		arg.Status,
+		arg.Reason,
+		arg.VersionID,
+		arg.Attempts,
+		arg.Lease,
+		arg.Now,
+	)
+	return err
+}
+
+const materializationsDue = `-- name: MaterializationsDue :many
+SELECT id FROM policy_sets
+WHERE materialized_revision < policies_revision AND materialize_due_at <= $1
+ORDER BY materialize_due_at, sequence LIMIT $2
+`
+
+type MaterializationsDueParams struct {
+	Now  time.Time
+	Size int32
+}
+
+func (q *Queries) MaterializationsDue(ctx context.Context, arg MaterializationsDueParams) ([]string, error) {
+	rows, err := q.db.QueryContext(ctx, materializationsDue, arg.Now, arg.Size)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const materializeAgain = `-- name: MaterializeAgain :exec
+UPDATE policy_sets SET materialize_failures = $1, materialize_due_at = $2 WHERE id = $3
+`
+
+type MaterializeAgainParams struct {
+	Failures int64
+	DueAt    time.Time
+	ID       string
+}
+
+func (q *Queries) MaterializeAgain(ctx context.Context, arg MaterializeAgainParams) error {
+	_, err := q.db.ExecContext(ctx, materializeAgain, arg.Failures, arg.DueAt, arg.ID)
+	return err
+}
+
+const materialized = `-- name: Materialized :exec
+UPDATE policy_sets SET materialized_revision = $1, materialized_version_id = $2,
+    materialize_failures = 0, materialize_due_at = $3
+WHERE id = $4
+`
+
+type MaterializedParams struct {
+	Revision  int64
+	VersionID string
+	Now       time.Time
+	ID        string
+}
+
+func (q *Queries) Materialized(ctx context.Context, arg MaterializedParams) error {
+	_, err := q.db.ExecContext(ctx, materialized,
+		arg.Revision,
+		arg.VersionID,
+		arg.Now,
+		arg.ID,
+	)
+	return err
+}
+
+const materializedVersions = `-- name: MaterializedVersions :many
+SELECT organization_id, id, materialized_version_id FROM policy_sets WHERE materialized_version_id <> '' ORDER BY sequence
+`
+
+type MaterializedVersionsRow struct {
+	OrganizationID        string
+	ID                    string
+	MaterializedVersionID string
+}
+
+func (q *Queries) MaterializedVersions(ctx context.Context) ([]MaterializedVersionsRow, error) {
+	rows, err := q.db.QueryContext(ctx, materializedVersions)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []MaterializedVersionsRow
+	for rows.Next() {
+		var i MaterializedVersionsRow
+		if err := rows.Scan(&i.OrganizationID, &i.ID, &i.MaterializedVersionID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const membersOfSet = `-- name: MembersOfSet :many
+SELECT policies.sequence, policies.id, policies.organization_id, policies.name, policies.description, policies.kind, policies.query, policies.enforcement_level, policies.digest, policies.size, policies.uploaded_at, policies.created_at, policies.updated_at FROM policies JOIN policy_set_policies ON policy_set_policies.policy_id = policies.id
+WHERE policy_set_policies.policy_set_id = $1 ORDER BY policy_set_policies.sequence
+`
+
+type MembersOfSetRow struct {
+	Policy Policy
+}
+
+func (q *Queries) MembersOfSet(ctx context.Context, policySetID string) ([]MembersOfSetRow, error) {
+	rows, err := q.db.QueryContext(ctx, membersOfSet, policySetID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []MembersOfSetRow
+	for rows.Next() {
+		var i MembersOfSetRow
+		if err := rows.Scan(
+			&i.Policy.Sequence,
+			&i.Policy.ID,
+			&i.Policy.OrganizationID,
+			&i.Policy.Name,
+			&i.Policy.Description,
+			&i.Policy.Kind,
+			&i.Policy.Query,
+			&i.Policy.EnforcementLevel,
+			&i.Policy.Digest,
+			&i.Policy.Size,
+			&i.Policy.UploadedAt,
+			&i.Policy.CreatedAt,
+			&i.Policy.UpdatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const newestMaterialized = `-- name: NewestMaterialized :many
+SELECT versions.sequence, versions.id, versions.policy_set_id, versions.source, versions.status, versions.pending_at, versions.ingressing_at, versions.ready_at, versions.errored_at, versions.error, versions.error_message, versions.commit_id, versions.commit_url, versions.identifier, versions.branch, versions.content, versions.digest, versions.tar_digest, versions.size, versions.tar_size, versions.files, versions.policies_directory, versions.policies, versions.created_at, versions.updated_at, versions.diagnostics FROM versions
+WHERE versions.policy_set_id = $1 AND versions.source = 'policies' ORDER BY versions.sequence DESC LIMIT 1
+`
+
+func (q *Queries) NewestMaterialized(ctx context.Context, policySetID string) ([]Version, error) {
+	rows, err := q.db.QueryContext(ctx, newestMaterialized, policySetID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Version
+	for rows.Next() {
+		var i Version
+		if err := rows.Scan(
+			&i.Sequence,
+			&i.ID,
+			&i.PolicySetID,
+			&i.Source,
+			&i.Status,
+			&i.PendingAt,
+			&i.IngressingAt,
+			&i.ReadyAt,
+			&i.ErroredAt,
+			&i.Error,
+			&i.ErrorMessage,
+			&i.CommitID,
+			&i.CommitURL,
+			&i.Identifier,
+			&i.Branch,
+			&i.Content,
+			&i.Digest,
+			&i.TarDigest,
+			&i.Size,
+			&i.TarSize,
+			&i.Files,
+			&i.PoliciesDirectory,
+			&i.Policies,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.Diagnostics,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const policiesChanged = `-- name: PoliciesChanged :exec
-UPDATE policy_sets SET policies_revision = policies_revision + 1, materialize_due_at = $1, materialize_failures = 0
+UPDATE policy_sets SET policies_revision = policies_revision + 1,
+    materialize_due_at = CASE WHEN materialized_revision < policies_revision THEN materialize_due_at ELSE $1 END
 WHERE id = $2
 `
 
@@ -20,14 +300,16 @@ type PoliciesChangedParams struct {
 	ID  string
 }
 
-// What a policy set's own policies are became another.
+// What a policy set's own policies are became another. A set that is leased, or
+// waits for another attempt, keeps its time.
 func (q *Queries) PoliciesChanged(ctx context.Context, arg PoliciesChangedParams) error {
 	_, err := q.db.ExecContext(ctx, policiesChanged, arg.Now, arg.ID)
 	return err
 }
 
 const policyChanged = `-- name: PolicyChanged :exec
-UPDATE policy_sets SET policies_revision = policies_revision + 1, materialize_due_at = $1, materialize_failures = 0
+UPDATE policy_sets SET policies_revision = policies_revision + 1,
+    materialize_due_at = CASE WHEN materialized_revision < policies_revision THEN materialize_due_at ELSE $1 END
 WHERE id IN (SELECT policy_set_policies.policy_set_id FROM policy_set_policies WHERE policy_set_policies.policy_id = $2)
 `
 
@@ -38,5 +320,35 @@ type PolicyChangedParams struct {
 
 func (q *Queries) PolicyChanged(ctx context.Context, arg PolicyChangedParams) error {
 	_, err := q.db.ExecContext(ctx, policyChanged, arg.Now, arg.PolicyID)
+	return err
+}
+
+const renewMaterialization = `-- name: RenewMaterialization :execrows
+UPDATE policy_sets SET materialize_due_at = $1
+WHERE id = $2 AND materialize_lease = $3 AND materialized_revision < policies_revision
+`
+
+type RenewMaterializationParams struct {
+	LeasedUntil time.Time
+	ID          string
+	Lease       int64
+}
+
+func (q *Queries) RenewMaterialization(ctx context.Context, arg RenewMaterializationParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, renewMaterialization, arg.LeasedUntil, arg.ID, arg.Lease)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const voidMaterializations = `-- name: VoidMaterializations :exec
+UPDATE policy_sets SET materialize_lease = materialize_lease + 1, materialize_due_at = $1
+WHERE materialized_revision < policies_revision
+`
+
+// For a process that knows itself to be the only one: nobody holds a lease.
+func (q *Queries) VoidMaterializations(ctx context.Context, now time.Time) error {
+	_, err := q.db.ExecContext(ctx, voidMaterializations, now)
 	return err
 }
