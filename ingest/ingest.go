@@ -9,7 +9,8 @@
 //
 // A Worker does so for what is known of. A Reconciler looks from time to time
 // for what is not, and a Trier takes the commits of pull requests through the
-// same stages to say what they would change, storing nothing.
+// same stages to say what they would change, storing nothing. A Materializer
+// makes versions of the policies that an organization manages one by one.
 package ingest
 
 import (

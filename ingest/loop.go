@@ -14,9 +14,10 @@ type loop[T any] struct {
 	claim func(ctx context.Context, n int) ([]T, error)
 	// do returns an error only when the rows could not be reached.
 	do     func(ctx context.Context, due T) error
-	most   int           // at once
-	pause  time.Duration // after something was due
-	poll   time.Duration // after nothing was, or the rows could not be reached
+	most   int             // at once
+	pause  time.Duration   // after something was due
+	poll   time.Duration   // after nothing was, or the rows could not be reached
+	wake   <-chan struct{} // there may be something; nil never says so
 	logger *zap.Logger
 }
 
@@ -71,6 +72,7 @@ func (l loop[T]) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-l.wake:
 		case <-time.After(wait):
 		}
 	}

@@ -30,8 +30,9 @@ func (k appKeys) newGitHub(apps githubapp.Apps, n network, log *zap.Logger, regi
 }
 
 // addLoops makes what a node does by itself: it sweeps up lost work, looks at
-// branches, tries pull requests, and keeps GitHub equal to the rows.
-func (c config) addLoops(n *node, log *zap.Logger, registry prometheus.Registerer) error {
+// branches, tries pull requests, makes versions of policies that are managed one
+// by one, and keeps GitHub equal to the rows.
+func (c config) addLoops(n *node, objects ingest.Code, log *zap.Logger, registry prometheus.Registerer) error {
 	reconciler, err := ingest.NewReconciler(ingest.ReconcilerConfig{
 		Looks: n.store, Source: n.git, Interval: c.ReconcileInterval,
 		Logger: log.Named("reconcile"), Registerer: registry,
@@ -44,6 +45,13 @@ func (c config) addLoops(n *node, log *zap.Logger, registry prometheus.Registere
 		MaxAttempts: c.MaxAttempts, RetryBase: c.RetryBase,
 		FetchTimeout: c.FetchTimeout, ValidateTimeout: c.ValidateTimeout, StoreTimeout: c.StoreTimeout,
 		Logger: log.Named("trial"), Registerer: registry,
+	})
+	if err != nil {
+		return err
+	}
+	materializer, err := ingest.NewMaterializer(ingest.MaterializerConfig{
+		Materializations: n.store, Code: objects, Worker: n.worker, Wake: n.store.MaterializationDue(),
+		Logger: log.Named("materialize"), Registerer: registry,
 	})
 	if err != nil {
 		return err
@@ -70,6 +78,7 @@ func (c config) addLoops(n *node, log *zap.Logger, registry prometheus.Registere
 		n.sweep,
 		func(ctx context.Context) { n.resumeLooks(ctx); reconciler.Run(ctx) },
 		trier.Run,
+		materializer.Run,
 		reporter.Run,
 		hooks.Run,
 		sweeper.Run,

@@ -115,7 +115,7 @@ func newNode(ctx context.Context, c config, log *zap.Logger) (_ *node, err error
 	if n.upload, err = ingest.NewUploader(ingest.UploaderConfig{Worker: n.worker, Uploads: n.store, AtOnce: c.Uploads}); err != nil {
 		return nil, err
 	}
-	if err := c.addLoops(n, log, registry); err != nil {
+	if err := c.addLoops(n, bucket, log, registry); err != nil {
 		return nil, err
 	}
 	n.echo = newEcho(log, registry)
