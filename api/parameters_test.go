@@ -102,7 +102,7 @@ func TestParameterAttributes(t *testing.T) {
 		{"another category", `"key":"x","category":"terraform"`, "category"},
 		{"sensitive that is a text", `"key":"x","category":"policy-set","sensitive":"yes"`, "sensitive"},
 	} {
-		t.Run("case 83 "+c.name, func(t *testing.T) {
+		t.Run(c.name, func(t *testing.T) {
 			refused(t, post(c.attributes), http.StatusUnprocessableEntity, "/data/attributes/"+c.pointer)
 		})
 	}
@@ -116,7 +116,7 @@ func TestParameterAttributes(t *testing.T) {
 		t.Error(doc)
 	}
 
-	t.Run("case 87 a sensitive value is one-way", func(t *testing.T) {
+	t.Run("a sensitive value is one-way", func(t *testing.T) {
 		refused(t, patch(hidden, `"sensitive":false`), http.StatusUnprocessableEntity, "/data/attributes/sensitive")
 		for _, a := range []answer{
 			patch(hidden, `"key":"renamed"`),
@@ -154,7 +154,7 @@ func TestParameterAttributes(t *testing.T) {
 		w.decoded(w.ask(w.acme, "GET", at+"/"+open, ""))
 	})
 
-	t.Run("case 84 one parameter too many", func(t *testing.T) {
+	t.Run("one parameter too many", func(t *testing.T) {
 		var a answer
 		made := 2
 		for ; made <= polset.MaxParameters+1; made++ {

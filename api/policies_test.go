@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -19,6 +20,8 @@ import (
 )
 
 // The official client does with policies what its own tests do, and a little more.
+//
+//nolint:staticcheck // the deprecated enforce is what older clients send
 func TestPoliciesWithOfficialClient(t *testing.T) {
 	w := newWorld(t)
 	c, ctx := w.client(w.acme).Policies, t.Context()
@@ -208,10 +211,20 @@ func TestPolicyAttributes(t *testing.T) {
 		{"a name that is a number", `"name":1,"enforcement-level":"advisory"`, "name"},
 		{"enforce that is an object", `"name":"x","enforce":{"path":"x.sentinel"}`, "enforce"},
 	} {
-		t.Run("case 83 "+c.name, func(t *testing.T) {
+		t.Run(c.name, func(t *testing.T) {
 			refused(t, post(c.attributes), http.StatusUnprocessableEntity, "/data/attributes/"+c.pointer)
 		})
 	}
+
+	t.Run("case 83 what is not the client's to say", func(t *testing.T) {
+		a := w.ask(w.acme, "POST", "/organizations/acme/policies", `{"data":{"type":"policies","id":"pol-0000000000000001","attributes":{"name":"mine","enforcement-level":"advisory",
+			"policy-set-count":7,"updated-at":"2020-01-01T00:00:00.000Z","digest":"x","organization":"evilcorp"},
+			"relationships":{"organization":{"data":{"type":"organizations","id":"evilcorp"}}}}}`)
+		doc := w.decoded(a)
+		if doc.Data.ID == "pol-0000000000000001" || doc.Data.Attributes["policy-set-count"] != 0.0 || doc.Data.Attributes["updated-at"] != nil || strings.Contains(a.body, "evilcorp") {
+			t.Error(a.body)
+		}
+	})
 
 	id := w.policy("fixed", "opa")
 	patch := func(attributes string) answer {
@@ -360,7 +373,7 @@ func TestPolicyUploadLimits(t *testing.T) {
 		"with its length":    bytes.NewReader(append(whole, 'b')),
 		"without its length": io.MultiReader(bytes.NewReader(whole), strings.NewReader("b")),
 	} {
-		t.Run("case 84 one byte too many, "+name, func(t *testing.T) {
+		t.Run("case 87 one byte too many, "+name, func(t *testing.T) {
 			p := problemsOf(t, w.put(w.acme, at, body, nil), http.StatusRequestEntityTooLarge)
 			if !strings.Contains(p[0].Detail, "10 MB") {
 				t.Error(p)
@@ -375,13 +388,31 @@ func TestPolicyUploadLimits(t *testing.T) {
 		"json":            {"Content-Type": {"application/vnd.api+json"}},
 		"compressed code": {"Content-Encoding": {"gzip"}},
 	} {
-		t.Run("case 84 "+name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			problemsOf(t, w.put(w.acme, at, strings.NewReader("main = rule { true }"), header), http.StatusUnsupportedMediaType)
 			if a := download(); len(a.body) != limit {
 				t.Errorf("%d bytes", len(a.body))
 			}
 		})
 	}
+	t.Run("case 79 the client goes away", func(t *testing.T) {
+		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(w.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+		fmt.Fprintf(c, "PUT /api/v2%s HTTP/1.1\r\nHost: polset\r\nAuthorization: Bearer %s\r\nContent-Type: application/octet-stream\r\nContent-Length: 100\r\n\r\nmain = ", at, w.acme)
+		if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		said, err := io.ReadAll(c)
+		if err != nil || !strings.HasPrefix(string(said), "HTTP/1.1 400 ") {
+			t.Errorf("%v: %s", err, said)
+		}
+		if a := download(); len(a.body) != limit {
+			t.Errorf("%d bytes", len(a.body))
+		}
+	})
 	a := download()
 	if a.header.Get("Content-Type") != "application/octet-stream" || a.header.Get("Content-Disposition") != `attachment; filename="large.sentinel"` || a.header.Get("X-Content-Type-Options") != "nosniff" {
 		t.Error(a.header)

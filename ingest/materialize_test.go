@@ -318,7 +318,7 @@ func TestMaterializeHostilePolicies(t *testing.T) {
 		class    polset.Class
 		says     string
 	}{
-		{"two names that some file systems take for one", map[string]string{"Rule": denying("rule"), "rule": denying("rule")}, archive.Limits{}, polset.ClassContentInvalid, "rule.rego"},
+		{"case 49 two names that some file systems take for one", map[string]string{"Rule": denying("rule"), "rule": denying("rule")}, archive.Limits{}, polset.ClassContentInvalid, "rule.rego"},
 		{"bytes that are no text", map[string]string{"a": "\x00\xff"}, archive.Limits{}, polset.ClassPolicyInvalid, "a.rego"},
 		{"more than an archive takes", map[string]string{"a": denying("a"), "b": denying("b")}, archive.Limits{Bytes: 60}, polset.ClassLimit, "POLSET_MAX_ARCHIVE_BYTES"},
 		{"a file that is too large", map[string]string{"a": denying("a")}, archive.Limits{FileBytes: 10}, polset.ClassLimit, "POLSET_MAX_FILE_BYTES"},

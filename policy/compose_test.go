@@ -54,7 +54,7 @@ policy "other" {
   query = "data.x"
 }`, "EOT", "a\u2028b", "\x7f", "ß日本語", strings.Repeat("\\${", 300),
 	} {
-		t.Run(fmt.Sprintf("case 83 text %d", n), func(t *testing.T) {
+		t.Run(fmt.Sprintf("text %d", n), func(t *testing.T) {
 			p := polset.Policy{Name: "p", Kind: polset.KindOPA, Query: text, EnforcementLevel: "advisory", Description: text}
 			name, src, err := policy.Compose(p.Kind, []polset.Policy{p})
 			if err != nil {

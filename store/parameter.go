@@ -128,7 +128,7 @@ func (s *Store) UpdateParameter(ctx context.Context, by polset.Principal, policy
 		if taken > 0 {
 			return fmt.Errorf("the key is taken: %w", polset.ErrConflict)
 		}
-		err = tx.Queries.UpdateParameter(ctx, rows.UpdateParameterParams{
+		err = tx.UpdateParameter(ctx, rows.UpdateParameterParams{
 			ID: id, Key: p.Key, Sensitive: p.Sensitive, Value: p.Value, SealedValue: p.SealedValue,
 		})
 		out = parameter(p)
@@ -158,7 +158,7 @@ func (s *Store) DeleteParameter(ctx context.Context, by polset.Principal, policy
 			return err
 		}
 		tx.noteParameter(set.OrganizationID, "parameter.deleted", parameter(p), nil)
-		return tx.Queries.DeleteParameter(ctx, id)
+		return tx.DeleteParameter(ctx, id)
 	})
 	if err != nil {
 		return fmt.Errorf("delete parameter %s of %s: %w", id, policySetID, err)

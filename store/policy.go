@@ -70,25 +70,10 @@ func (t *tx) join(ctx context.Context, organizationID, policySetID, policyID str
 	return t.policiesChanged(ctx, policySetID)
 }
 
-// holdPolicies locks policies of an organization, so that neither their code
-// nor what they say changes until the end of the transaction, and returns them
-// in the order of their ids. One that the organization does not have is
-// ErrNotFound. Whoever gives a set policies holds them: a change of the policy
-// then tells of itself to every set that has it.
-func (t *tx) holdPolicies(ctx context.Context, organizationID string, ids []string) ([]rows.Policy, error) {
-	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
-	held := make([]rows.Policy, 0, len(ids))
-	for _, id := range ids {
-		r, err := t.holdPolicy(ctx, organizationID, id)
-		if err != nil {
-			return nil, fmt.Errorf("policy %q: %w", id, err)
-		}
-		held = append(held, r.Policy)
-	}
-	return held, nil
-}
-
-// holdPolicy is holdPolicies for one; the tenant is "" for the site admin.
+// holdPolicy locks a policy, so that neither its code nor what it says changes
+// until the end of the transaction; the tenant is "" for the site admin. Whoever
+// gives a set policies holds them too: a change of a policy then tells of itself
+// to every set that has it.
 func (t *tx) holdPolicy(ctx context.Context, tenant, id string) (rows.PolicyRow, error) {
 	// Found first: a stranger must not wait for the lock.
 	r, err := t.Policy(ctx, rows.PolicyParams{ID: id, Tenant: tenant})
@@ -238,7 +223,7 @@ func (s *Store) UpdatePolicy(ctx context.Context, by polset.Principal, id string
 			}
 		}
 		if len(changed) > 0 {
-			err := tx.Queries.UpdatePolicy(ctx, rows.UpdatePolicyParams{
+			err := tx.UpdatePolicy(ctx, rows.UpdatePolicyParams{
 				ID: id, Description: p.Description, Query: p.Query, EnforcementLevel: p.EnforcementLevel, Now: tx.now,
 			})
 			if err != nil {
@@ -269,7 +254,7 @@ func (s *Store) UploadPolicy(ctx context.Context, by polset.Principal, id, diges
 		if err != nil {
 			return err
 		}
-		if err := tx.Queries.UploadPolicy(ctx, rows.UploadPolicyParams{ID: id, Digest: digest, Size: size, Now: nullTime(tx.now)}); err != nil {
+		if err := tx.UploadPolicy(ctx, rows.UploadPolicyParams{ID: id, Digest: digest, Size: size, Now: nullTime(tx.now)}); err != nil {
 			return err
 		}
 		// The same code counts, too: it may have been lost in the object storage.
@@ -301,7 +286,7 @@ func (s *Store) DeletePolicy(ctx context.Context, by polset.Principal, id string
 		if err := tx.policyChanged(ctx, id); err != nil {
 			return err
 		}
-		if err := tx.Queries.DeletePolicy(ctx, id); err != nil {
+		if err := tx.DeletePolicy(ctx, id); err != nil {
 			return err
 		}
 		tx.note(r.Policy.OrganizationID, "policy.deleted", id, map[string]string{

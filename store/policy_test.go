@@ -125,7 +125,7 @@ func TestPolicyTakenWhileItChanges(t *testing.T) {
 		digest := strings.Repeat("a", 64)
 		tried := false
 		b.must(b.write(b.ctx(), admin, func(ctx context.Context, tx *tx) error {
-			if _, err := tx.holdPolicies(ctx, b.org.ID, []string{p.ID}); err != nil {
+			if _, err := tx.holdPolicy(ctx, b.org.ID, p.ID); err != nil {
 				return err
 			}
 			if !tried {
@@ -149,8 +149,7 @@ func TestPolicyTakenWhileItChanges(t *testing.T) {
 			b.Errorf("revision %d, want 2", got)
 		}
 		b.must(b.write(b.ctx(), admin, func(ctx context.Context, tx *tx) error {
-			_, err := tx.holdPolicies(ctx, "org-0000000000009999", []string{p.ID})
-			b.want(err, polset.ErrNotFound)
+			b.want(second(tx.holdPolicy(ctx, "org-0000000000009999", p.ID)), polset.ErrNotFound)
 			return nil
 		}))
 	})

@@ -12,9 +12,7 @@
 // follows it; that on an installation keeps policy sets from beginning to use
 // it, as that on an organization does for its connections; that on a policy
 // keeps policy sets from taking it while it changes, so that every set that
-// holds it is told of the change. (A policy that the set does not hold may be
-// locked after the set: whoever holds such a policy does not wait for this set.)
-// Deleting an organization or a connection, a
+// holds it is told of the change. Deleting an organization or a connection, a
 // change of a policy that many sets hold, and the sweep touch many rows in the
 // database's own order: where they meet others in a deadlock, the database
 // detects it and the loser's transaction is tried again.
