@@ -401,8 +401,8 @@ func TestPolicyUploadLimits(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = c.Close() }()
-		fmt.Fprintf(c, "PUT /api/v2%s HTTP/1.1\r\nHost: polset\r\nAuthorization: Bearer %s\r\nContent-Type: application/octet-stream\r\nContent-Length: 100\r\n\r\nmain = ", at, w.acme)
-		if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+		_, err = fmt.Fprintf(c, "PUT /api/v2%s HTTP/1.1\r\nHost: polset\r\nAuthorization: Bearer %s\r\nContent-Type: application/octet-stream\r\nContent-Length: 100\r\n\r\nmain = ", at, w.acme)
+		if err := errors.Join(err, c.(*net.TCPConn).CloseWrite()); err != nil {
 			t.Fatal(err)
 		}
 		said, err := io.ReadAll(c)
