@@ -226,28 +226,31 @@ type Objects interface {
 // Config is what New needs. The interfaces, PublicURL and LinkKey are
 // required; the zero value of everything else is useful.
 type Config struct {
-	Organizations Organizations
-	Projects      Projects
-	Workspaces    Workspaces
-	Connections   Connections
-	OAuthClients  OAuthClients
-	Installations Installations
-	Apps          Apps
-	SetupLinks    SetupLinks
-	PolicySets    PolicySets
-	Policies      Policies
-	Related       Related
-	Parameters    Parameters
-	Actions       Actions
-	Versions      Versions
-	Tokens        Tokens
-	TokenRecords  TokenRecords
-	Audit         Audit
-	Heads         Heads
-	Repositories  Repositories
-	Objects       Objects
-	Uploads       VersionCreator
-	Uploader      Uploader
+	Organizations  Organizations
+	Projects       Projects
+	Workspaces     Workspaces
+	Configurations Configurations
+	Runs           Runs
+	ToolVersions   ToolVersions
+	Connections    Connections
+	OAuthClients   OAuthClients
+	Installations  Installations
+	Apps           Apps
+	SetupLinks     SetupLinks
+	PolicySets     PolicySets
+	Policies       Policies
+	Related        Related
+	Parameters     Parameters
+	Actions        Actions
+	Versions       Versions
+	Tokens         Tokens
+	TokenRecords   TokenRecords
+	Audit          Audit
+	Heads          Heads
+	Repositories   Repositories
+	Objects        Objects
+	Uploads        VersionCreator
+	Uploader       Uploader
 
 	// PublicURL is how clients reach this server, such as
 	// https://polset.example.com. Links in documents begin with it.
@@ -273,6 +276,8 @@ type Config struct {
 	SpoolDir string
 	// UploadIdle is how long an upload may stay silent. Zero: 30 seconds.
 	UploadIdle time.Duration
+	// Conformance adds what only go-tfe's own tests need; see conformance.go.
+	Conformance bool
 	// RateLimiter limits requests of authenticated principals. Nil: no limit.
 	RateLimiter RateLimiter
 	// Logger receives one entry for each request. Nil: none.
@@ -306,6 +311,9 @@ func New(cfg Config) (*API, error) {
 		{"Organizations", cfg.Organizations == nil},
 		{"Projects", cfg.Projects == nil},
 		{"Workspaces", cfg.Workspaces == nil},
+		{"Configurations", cfg.Configurations == nil},
+		{"Runs", cfg.Runs == nil},
+		{"ToolVersions", cfg.ToolVersions == nil},
 		{"Connections", cfg.Connections == nil},
 		{"OAuthClients", cfg.OAuthClients == nil},
 		{"Installations", cfg.Installations == nil},

@@ -3,7 +3,6 @@ package api
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 )
 
 // Clients set attributes that mean nothing to polset, and read them back. Each
@@ -75,8 +74,13 @@ func (d *keeping[T, K]) UnmarshalJSON(b []byte) error {
 
 // set is what is kept of something new: nothing stays at its default.
 func (d keeping[T, K]) set() map[string]any {
-	maps.DeleteFunc(d.kept, func(_ string, value any) bool { return value == nil })
-	return d.kept
+	set := map[string]any{}
+	for name, value := range d.kept {
+		if value != nil {
+			set[name] = value
+		}
+	}
+	return set
 }
 
 // The ways in which Terraform may run. polset runs none, and has no agents.

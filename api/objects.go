@@ -96,6 +96,8 @@ func (a *API) uploadObject(r *request) error {
 	switch l.Kind {
 	case "policy-set-versions":
 		take = a.uploadVersion
+	case configurationKind:
+		take = a.uploadConfigurationVersion
 	default:
 		return refuseObject(r)
 	}

@@ -171,6 +171,10 @@ func (d *description) content(c content, taken bool) (map[string]any, error) {
 		}
 		return map[string]any{name: map[string]any{"schema": whole}}, err
 	}
+	if c.form == formAny {
+		document := schema{"type": "object", "required": []string{"data"}, "properties": schema{"data": d.included()}}
+		return map[string]any{mediaType: map[string]any{"schema": document}}, nil
+	}
 	data, err := d.resource(c, taken)
 	if err != nil {
 		return nil, err

@@ -30,6 +30,7 @@ const (
 	formJSON                // JSON that is not JSON:API
 	formPlain               // the same under JSON:API's media type
 	formBytes               // whatever the resource holds
+	formAny                 // a JSON:API document of one resource of any type
 )
 
 // content is a body.
@@ -88,9 +89,10 @@ func sendsBytes(summary string) operation {
 	return operation{summary: summary, status: http.StatusOK, answers: content{form: formBytes}}
 }
 
-// takesBytes is for a route that takes bytes and answers nothing.
+// takesBytes is for a route that takes the bytes of some resource, and answers
+// with the resource.
 func takesBytes(summary string) operation {
-	return operation{summary: summary, status: http.StatusNoContent, takes: content{form: formBytes}}
+	return operation{summary: summary, status: http.StatusOK, takes: content{form: formBytes}, answers: content{form: formAny}}
 }
 
 // takesBytesOf is for a route that takes the bytes of a resource and answers

@@ -335,8 +335,8 @@ func refusedQuery(t *testing.T, a answer, parameter string) {
 	}
 }
 
-// put uploads a body as octets, or with what the header says.
-func (w *world) put(token, path string, body io.Reader, header http.Header) answer {
+// putCode uploads a body as octets, or with what the header says.
+func (w *world) putCode(token, path string, body io.Reader, header http.Header) answer {
 	w.t.Helper()
 	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPut, w.url+"/api/v2"+path, body)
 	if err != nil {
@@ -365,7 +365,7 @@ func TestPolicyUploadLimits(t *testing.T) {
 	const limit = 10 << 20
 	at := "/policies/" + id + "/upload"
 	whole := bytes.Repeat([]byte("a"), limit)
-	if a := w.put(w.acme, at, bytes.NewReader(whole), nil); a.status != http.StatusOK || !strings.Contains(a.body, id) {
+	if a := w.putCode(w.acme, at, bytes.NewReader(whole), nil); a.status != http.StatusOK || !strings.Contains(a.body, id) {
 		t.Fatal(a.status, a.body)
 	}
 	download := func() answer { return w.ask(w.guest, "GET", "/policies/"+id+"/download", "") }
@@ -374,7 +374,7 @@ func TestPolicyUploadLimits(t *testing.T) {
 		"without its length": io.MultiReader(bytes.NewReader(whole), strings.NewReader("b")),
 	} {
 		t.Run("case 87 one byte too many, "+name, func(t *testing.T) {
-			p := problemsOf(t, w.put(w.acme, at, body, nil), http.StatusRequestEntityTooLarge)
+			p := problemsOf(t, w.putCode(w.acme, at, body, nil), http.StatusRequestEntityTooLarge)
 			if !strings.Contains(p[0].Detail, "10 MB") {
 				t.Error(p)
 			}
@@ -389,7 +389,7 @@ func TestPolicyUploadLimits(t *testing.T) {
 		"compressed code": {"Content-Encoding": {"gzip"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			problemsOf(t, w.put(w.acme, at, strings.NewReader("main = rule { true }"), header), http.StatusUnsupportedMediaType)
+			problemsOf(t, w.putCode(w.acme, at, strings.NewReader("main = rule { true }"), header), http.StatusUnsupportedMediaType)
 			if a := download(); len(a.body) != limit {
 				t.Errorf("%d bytes", len(a.body))
 			}
@@ -429,7 +429,7 @@ func (brokenBucket) Put(context.Context, string, int64, io.ReadSeeker) error {
 func TestPolicyUploadWithoutStorage(t *testing.T) {
 	w := newWorld(t, func(c *api.Config) { c.Objects = brokenBucket{c.Objects} })
 	id := w.policy("code", "sentinel")
-	a := w.put(w.acme, "/policies/"+id+"/upload", strings.NewReader("main = rule { true }"), nil)
+	a := w.putCode(w.acme, "/policies/"+id+"/upload", strings.NewReader("main = rule { true }"), nil)
 	problemsOf(t, a, http.StatusServiceUnavailable)
 	if strings.Contains(a.body, "disk") || a.header.Get("Retry-After") == "" {
 		t.Error(a.header, a.body)

@@ -60,6 +60,14 @@ func (o optional[T]) given() *T {
 	return &value
 }
 
+// some is what PATCH sets of an attribute that null leaves as it is.
+func (o optional[T]) some() *T {
+	if value, ok := o.Get(); ok {
+		return &value
+	}
+	return nil
+}
+
 // A draft is the resource of a request's document. Attributes that T does not
 // have are ignored, as HCP Terraform ignores them.
 type draft[T any] struct {

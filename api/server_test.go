@@ -68,7 +68,7 @@ func newServer(t *testing.T, adjust ...func(*api.Config)) *server {
 		Installations: s, Apps: s, SetupLinks: s, Actions: s, Repositories: s, Uploads: s, Uploader: struct{ api.Uploader }{},
 		Policies:     noPolicies{},
 		TokenRecords: struct{ api.TokenRecords }{},
-		Projects:     untested{}, Workspaces: untested{},
+		Projects:     untested{}, Workspaces: untested{}, Configurations: untested{}, Runs: untested{}, ToolVersions: untested{},
 		OAuthClients: struct{ api.OAuthClients }{},
 		Related:      struct{ api.Related }{},
 		Parameters:   noParameters{},
@@ -105,6 +105,12 @@ type untested struct {
 	api.WorkspaceNames
 	api.WorkspaceWriter
 	api.WorkspaceTagger
+	api.ConfigurationReader
+	api.ConfigurationWriter
+	api.RunReader
+	api.RunWriter
+	api.ToolVersionReader
+	api.ToolVersionWriter
 }
 
 // connect gives an organization a connection.

@@ -91,7 +91,7 @@ func (a *API) workspaceRoutes() []Route {
 }
 
 // workspaceAttributes is a workspace as HCP Terraform shows it. polset runs no
-// Terraform, so that what tells of runs and resources stays at nothing.
+// Terraform, so that what tells of resources stays at nothing.
 type workspaceAttributes struct {
 	Name              string              `json:"name"`
 	Description       *string             `json:"description"`
@@ -103,19 +103,14 @@ type workspaceAttributes struct {
 	UpdatedAt         iso8601             `json:"updated-at"`
 	workspaceSettings
 
-	Actions              workspaceActions `json:"actions"`
-	CanQueueDestroyPlan  bool             `json:"can-queue-destroy-plan"`
-	Environment          string           `json:"environment"`
-	Locked               bool             `json:"locked"`
-	ResourceCount        int              `json:"resource-count"`
-	ApplyDurationAverage int              `json:"apply-duration-average"`
-	PlanDurationAverage  int              `json:"plan-duration-average"`
-	PolicyCheckFailures  int              `json:"policy-check-failures"`
-	RunFailures          int              `json:"run-failures"`
-	RunsCount            int              `json:"workspace-kpis-runs-count"`
-	Source               string           `json:"source"`
-	VCSRepo              *vcsRepo         `json:"vcs-repo"`
-	VCSRepoIdentifier    *string          `json:"vcs-repo-identifier"`
+	Actions             workspaceActions `json:"actions"`
+	CanQueueDestroyPlan bool             `json:"can-queue-destroy-plan"`
+	Environment         string           `json:"environment"`
+	Locked              bool             `json:"locked"`
+	ResourceCount       int              `json:"resource-count"`
+	Source              string           `json:"source"`
+	VCSRepo             *vcsRepo         `json:"vcs-repo"`
+	VCSRepoIdentifier   *string          `json:"vcs-repo-identifier"`
 
 	Permissions *workspacePermissions `json:"permissions,omitempty"`
 }
@@ -317,7 +312,6 @@ func workspaceResource(w polset.Workspace) resource {
 			"project":      toOne("projects", w.ProjectID),
 			"agent-pool":   toOne("agent-pools", ""),
 			"ssh-key":      toOne("ssh-keys", ""),
-			"current-run":  toOne("runs", ""),
 			"tag-bindings": toMany("tag-bindings", tagIDs(w.Tags)...),
 		},
 		Links: map[string]string{"self": prefix + "/organizations/" + w.Organization + "/workspaces/" + w.Name},

@@ -59,6 +59,9 @@ func (s *serveCommand) Run(ctx context.Context) error {
 		s.completePublicURL(listener.Addr())
 		logger.Info("POLSET_PUBLIC_URL is not set: webhook and download links begin with the listen address", zap.String("url", s.PublicURL))
 	}
+	if s.Conformance {
+		logger.Warn("POLSET_CONFORMANCE is set: site admins find endpoints that only go-tfe's own tests need; unset it in production")
+	}
 	n, err := newNode(ctx, s.config, logger)
 	if err != nil {
 		return errors.Join(err, listener.Close())
@@ -129,13 +132,13 @@ func newNode(ctx context.Context, c config, log *zap.Logger) (_ *node, err error
 		limiter = api.NewLimiter(c.RateLimit, time.Now)
 	}
 	face, err := api.New(api.Config{
-		Organizations: n.store, Projects: n.store, Workspaces: n.store, Connections: n.store, PolicySets: n.store, Policies: n.store, Parameters: n.store, Related: n.store, Versions: n.store,
+		Organizations: n.store, Projects: n.store, Workspaces: n.store, Configurations: n.store, Runs: n.store, ToolVersions: n.store, Connections: n.store, PolicySets: n.store, Policies: n.store, Parameters: n.store, Related: n.store, Versions: n.store,
 		Tokens: n.store, TokenRecords: n.store, OAuthClients: n.store, Audit: n.store, Heads: n.git, Objects: bucket,
 		Apps: c.apps(n.store), Installations: n.store, Repositories: n.github, Actions: n.store, SetupLinks: n.store,
 		Uploads: n.store, Uploader: n.upload, MaxArchiveBytes: c.MaxArchiveBytes, SpoolDir: c.spool(),
 		PublicURL: c.PublicURL, LinkKey: key.Derive("object links"),
-		BootstrapToken: polset.NewSecret(c.BootstrapToken),
-		GitHubURL:      c.GitHubURL, GitHubAPIURL: c.GitHubAPIURL,
+		BootstrapToken: polset.NewSecret(c.BootstrapToken), Conformance: c.Conformance,
+		GitHubURL: c.GitHubURL, GitHubAPIURL: c.GitHubAPIURL,
 		RateLimiter: limiter, Logger: log.Named("api"), Registerer: registry,
 	})
 	if err != nil {

@@ -427,8 +427,8 @@ type ToolVersion struct {
 	ID               string
 	Tool             string
 	Version          string
-	Url              string
-	Sha              string
+	URL              string
+	SHA              string
 	Archs            string
 	Official         bool
 	Enabled          bool

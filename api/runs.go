@@ -1,0 +1,365 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/polset/polset"
+)
+
+// RunReader finds runs.
+type RunReader interface {
+	Run(ctx context.Context, by polset.Principal, id string) (polset.Run, error)
+	// Runs returns a page, the newest first, and the count of all that the
+	// filter lets through.
+	Runs(ctx context.Context, by polset.Principal, workspaceID string, filter polset.RunFilter, page polset.Page) ([]polset.Run, int, error)
+}
+
+// RunWriter makes and ends runs.
+type RunWriter interface {
+	// CreateRun answers polset.ErrNotFound for a configuration version that the
+	// workspace does not have, and polset.ErrConflict for one without its bytes.
+	CreateRun(ctx context.Context, by polset.Principal, draft polset.RunDraft) (polset.Run, error)
+	// EndRun answers polset.ErrConflict for a run that has ended.
+	EndRun(ctx context.Context, by polset.Principal, id string, status polset.RunStatus) (polset.Run, error)
+}
+
+// Runs is what the run endpoints need.
+type Runs interface {
+	RunReader
+	RunWriter
+}
+
+func (a *API) runRoutes() []Route {
+	const (
+		read   = polset.PermissionRead
+		manage = polset.PermissionManagePolicies
+
+		one = prefix + "/runs/:run"
+	)
+	return []Route{
+		{http.MethodGet, prefix + "/workspaces/:workspace/runs", AccessToken, read, a.listRuns, lists("runs", runAttributes{}, "List runs, the newest first").with("filter[status]").including(runIncludes...)},
+		{http.MethodPost, prefix + "/runs", AccessToken, manage, a.createRun, creates("runs", runShape{}, runAttributes{}, "Create a run")},
+		{http.MethodGet, one, AccessToken, read, a.showRun, shows("runs", runAttributes{}, "Show a run").including(runIncludes...)},
+		{http.MethodPost, one + "/actions/cancel", AccessToken, manage, a.endRun(polset.RunCanceled), shows("runs", runAttributes{}, "Cancel a run that is pending").answering(http.StatusAccepted)},
+		{http.MethodPost, one + "/actions/discard", AccessToken, manage, a.endRun(polset.RunDiscarded), shows("runs", runAttributes{}, "Discard a run that is pending").answering(http.StatusAccepted)},
+	}
+}
+
+type runAttributes struct {
+	Status                 polset.RunStatus  `json:"status"`
+	StatusTimestamps       map[string]string `json:"status-timestamps"`
+	Message                string            `json:"message"`
+	Actions                runActions        `json:"actions"`
+	Permissions            runPermissions    `json:"permissions"`
+	CanceledAt             iso8601           `json:"canceled-at"`
+	CreatedAt              iso8601           `json:"created-at"`
+	UpdatedAt              iso8601           `json:"updated-at"`
+	ForceCancelAvailableAt iso8601           `json:"force-cancel-available-at"`
+	HasChanges             bool              `json:"has-changes"`
+	PositionInQueue        int               `json:"position-in-queue"`
+	Source                 string            `json:"source"`
+	TriggerReason          string            `json:"trigger-reason"`
+	runSettings
+}
+
+type runActions struct {
+	IsCancelable      bool `json:"is-cancelable"`
+	IsConfirmable     bool `json:"is-confirmable"`
+	IsDiscardable     bool `json:"is-discardable"`
+	IsForceCancelable bool `json:"is-force-cancelable"`
+}
+
+type runPermissions struct {
+	CanApply        bool `json:"can-apply"`
+	CanCancel       bool `json:"can-cancel"`
+	CanDiscard      bool `json:"can-discard"`
+	CanForceCancel  bool `json:"can-force-cancel"`
+	CanForceExecute bool `json:"can-force-execute"`
+}
+
+// runSettings are what polset only keeps of a run.
+type runSettings struct {
+	AllowConfigGeneration bool          `json:"allow-config-generation"`
+	AllowEmptyApply       bool          `json:"allow-empty-apply"`
+	AutoApply             bool          `json:"auto-apply"`
+	InvokeActionAddrs     []string      `json:"invoke-action-addrs"`
+	IsDestroy             bool          `json:"is-destroy"`
+	PlanOnly              bool          `json:"plan-only"`
+	PolicyPaths           []string      `json:"policy-paths"`
+	Refresh               bool          `json:"refresh"`
+	RefreshOnly           bool          `json:"refresh-only"`
+	ReplaceAddrs          []string      `json:"replace-addrs"`
+	SavePlan              bool          `json:"save-plan"`
+	TargetAddrs           []string      `json:"target-addrs"`
+	TerraformVersion      string        `json:"terraform-version"`
+	Variables             []runVariable `json:"variables"`
+}
+
+type runVariable struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+}
+
+func (runSettings) defaults() runSettings {
+	return runSettings{
+		InvokeActionAddrs: []string{}, PolicyPaths: []string{}, ReplaceAddrs: []string{}, TargetAddrs: []string{},
+		Variables: []runVariable{}, Refresh: true,
+	}
+}
+
+// maxRunList bounds each list of a run's settings.
+const maxRunList = 100
+
+func (s runSettings) check() problems {
+	wrong := checkSettings(map[string]string{"terraform-version": s.TerraformVersion})
+	for name, list := range map[string][]string{
+		"target-addrs": s.TargetAddrs, "replace-addrs": s.ReplaceAddrs, "policy-paths": s.PolicyPaths, "invoke-action-addrs": s.InvokeActionAddrs,
+	} {
+		if len(list) > maxRunList {
+			wrong = append(wrong, invalid(name, "%s must not exceed %d entries.", name, maxRunList))
+		}
+		for _, text := range list {
+			wrong = append(wrong, checkSettings(map[string]string{name: text})...)
+		}
+	}
+	if len(s.Variables) > maxRunList {
+		wrong = append(wrong, invalid("variables", "variables must not exceed %d entries.", maxRunList))
+	}
+	return wrong
+}
+
+type runDraft struct {
+	Message optional[string] `json:"message"`
+}
+
+// runShape is what a request for a run may hold.
+type runShape struct {
+	runDraft
+	runSettings
+}
+
+// runIncludes are the values of include. polset has nothing of what the last
+// ones name.
+var runIncludes = []string{
+	"workspace", "configuration_version",
+	"apply", "comments", "configuration_version.ingress_attributes", "cost_estimate", "created_by", "plan", "run_events", "task_stages", "tf_policy_evaluations",
+}
+
+func (a *API) runResource(by polset.Principal, run polset.Run) resource {
+	pending, manages := run.Status == polset.RunPending, by.Can(polset.PermissionManagePolicies)
+	reached := map[string]time.Time{"queuing-at": run.CreatedAt}
+	for status, at := range run.ReachedAt {
+		reached[strings.ReplaceAll(string(status), "_", "-")+"-at"] = at
+	}
+	source := "tfe-api"
+	if text, ok := run.Settings["source"].(string); ok {
+		source = text
+	}
+	return resource{
+		ID:   run.ID,
+		Type: "runs",
+		Attributes: runAttributes{
+			Status:           run.Status,
+			StatusTimestamps: statusTimestamps(reached),
+			Message:          run.Message,
+			Actions:          runActions{IsCancelable: pending, IsDiscardable: pending},
+			Permissions:      runPermissions{CanCancel: manages, CanDiscard: manages},
+			CanceledAt:       iso8601(run.ReachedAt[polset.RunCanceled]),
+			CreatedAt:        iso8601(run.CreatedAt),
+			UpdatedAt:        iso8601(run.UpdatedAt),
+			Source:           source,
+			TriggerReason:    "manual",
+			runSettings:      shown[runSettings](run.Settings),
+		},
+		Relationships: map[string]relation{
+			"workspace":             toOne("workspaces", run.WorkspaceID),
+			"configuration-version": toOne(configurationKind, run.ConfigurationVersionID),
+			"policy-checks":         toMany("policy-checks"),
+			"task-stages":           toMany("task-stages"),
+		},
+		Links: map[string]string{"self": prefix + "/runs/" + run.ID},
+	}
+}
+
+// includedInRuns finds what include asks for, for all runs at once.
+func (a *API) includedInRuns(r *request, want includes, runs ...polset.Run) ([]resource, error) {
+	var included []resource
+	var workspaces []string
+	seen := map[string]bool{"": true}
+	for _, run := range runs {
+		if !slices.Contains(workspaces, run.WorkspaceID) {
+			workspaces = append(workspaces, run.WorkspaceID)
+		}
+		if id := run.ConfigurationVersionID; want["configuration_version"] && !seen[id] {
+			seen[id] = true
+			c, err := a.Configurations.ConfigurationVersion(r.ctx(), r.by, id)
+			if errors.Is(err, polset.ErrNotFound) {
+				continue // it was deleted since
+			}
+			if err != nil {
+				return nil, err
+			}
+			included = append(included, a.configurationResource(r.by, c))
+		}
+	}
+	if want["workspace"] {
+		list, err := a.Workspaces.WorkspacesByID(r.ctx(), r.by, workspaces)
+		if err != nil {
+			return nil, err
+		}
+		for _, w := range list {
+			included = append(included, workspaceResource(w))
+		}
+	}
+	return included, nil
+}
+
+func (a *API) listRuns(r *request) error {
+	page, err := r.page()
+	if err != nil {
+		return err
+	}
+	want, err := r.include(runIncludes...)
+	if err != nil {
+		return err
+	}
+	filter, err := r.runFilter()
+	if err != nil {
+		return err
+	}
+	runs, total, err := a.Runs.Runs(r.ctx(), r.by, r.Param("workspace"), filter, page)
+	if err != nil {
+		return err
+	}
+	included, err := a.includedInRuns(r, want, runs...)
+	if err != nil {
+		return err
+	}
+	var data []resource
+	for _, run := range runs {
+		data = append(data, a.runResource(r.by, run))
+	}
+	return r.send(http.StatusOK, a.list(r, data, page, total, included...))
+}
+
+// runFilter reads filter[status]; a status of HCP Terraform's that no run of
+// polset's has is found nowhere.
+func (r *request) runFilter() (filter polset.RunFilter, err error) {
+	for _, status := range strings.Split(r.query.Get("filter[status]"), ",") {
+		if status = strings.TrimSpace(status); status != "" {
+			filter.Statuses = append(filter.Statuses, status)
+		}
+	}
+	if len(filter.Statuses) > maxRunList {
+		return filter, badParameter("filter[status]", "filter[status] takes at most %d statuses.", maxRunList)
+	}
+	for _, name := range []string{"search[user]", "search[commit]", "search[basic]", "filter[source]", "filter[operation]"} {
+		if r.query.Get(name) != "" {
+			return filter, badParameter(name, "%s is not supported: filter[status] is.", name)
+		}
+	}
+	return filter, nil
+}
+
+func (a *API) showRun(r *request) error {
+	want, err := r.include(runIncludes...)
+	if err != nil {
+		return err
+	}
+	run, err := a.Runs.Run(r.ctx(), r.by, r.Param("run"))
+	if err != nil {
+		return err
+	}
+	included, err := a.includedInRuns(r, want, run)
+	if err != nil {
+		return err
+	}
+	return r.send(http.StatusOK, single(a.runResource(r.by, run), included...))
+}
+
+func (a *API) createRun(r *request) error {
+	d, err := decode[keeping[runDraft, runSettings]](r, "runs", "")
+	if err != nil {
+		return err
+	}
+	in := d.Attributes
+	workspaceID, wrong := toOneOf(d.Relationships, "workspace", "workspaces")
+	configurationID, problems := toOneOf(d.Relationships, "configuration-version", configurationKind)
+	wrong = append(append(wrong, problems...), in.wrong...)
+	draft := polset.RunDraft{WorkspaceID: workspaceID, ConfigurationVersionID: configurationID, Message: in.own.Message.Or(""), Settings: in.set()}
+	if len(draft.Message) > maxDescription {
+		wrong = append(wrong, invalid("message", "message must not exceed %d bytes.", maxDescription))
+	}
+	if err := wrong.orNil(); err != nil {
+		return err
+	}
+	w, err := a.namedWorkspace(r, workspaceID)
+	if err != nil {
+		return err
+	}
+	// What the request does not say, the workspace says.
+	settings := shown[workspaceSettings](w.Settings)
+	for name, value := range map[string]any{"auto-apply": settings.AutoApply, "terraform-version": settings.TerraformVersion} {
+		if _, ok := draft.Settings[name]; !ok {
+			draft.Settings[name] = value
+		}
+	}
+	run, err := a.Runs.CreateRun(r.ctx(), r.by, draft)
+	const pointer = "/data/relationships/configuration-version"
+	switch {
+	case errors.Is(err, polset.ErrNotFound) && configurationID == "":
+		return problem{
+			Status: http.StatusUnprocessableEntity, Title: "invalid relationship", Pointer: pointer,
+			Detail: "The workspace has no configuration version that was uploaded and is not provisional. Upload one first.",
+		}
+	case errors.Is(err, polset.ErrNotFound):
+		return noSuchConfiguration
+	case errors.Is(err, polset.ErrConflict):
+		return problem{
+			Status: http.StatusUnprocessableEntity, Title: "invalid relationship", Pointer: pointer,
+			Detail: "The configuration version waits for its upload. Upload it first.",
+		}
+	case err != nil:
+		return err
+	}
+	return r.send(http.StatusCreated, single(a.runResource(r.by, run)))
+}
+
+// noSuchConfiguration answers for both relationships of a run: it must not tell
+// which of the two exists in another organization.
+var noSuchConfiguration = problem{
+	Status: http.StatusUnprocessableEntity, Title: "invalid relationship", Pointer: "/data/relationships",
+	Detail: "The workspace was not found, or has no such configuration version.",
+}
+
+// namedWorkspace is the workspace that a request relates to.
+func (a *API) namedWorkspace(r *request, id string) (polset.Workspace, error) {
+	if !plausibleID.MatchString(id) {
+		return polset.Workspace{}, noSuchConfiguration
+	}
+	w, err := a.Workspaces.Workspace(r.ctx(), r.by, id)
+	if errors.Is(err, polset.ErrNotFound) {
+		return w, noSuchConfiguration
+	}
+	return w, err
+}
+
+// endRun takes a run out of the queue. Clients may send a comment, which HCP
+// Terraform shows beside the run, and polset does not read.
+func (a *API) endRun(status polset.RunStatus) func(*request) error {
+	return func(r *request) error {
+		run, err := a.Runs.EndRun(r.ctx(), r.by, r.Param("run"), status)
+		if errors.Is(err, polset.ErrConflict) {
+			return conflict("The run is no longer pending, and only then can it be %s.", status)
+		}
+		if err != nil {
+			return err
+		}
+		return r.send(http.StatusAccepted, single(a.runResource(r.by, run)))
+	}
+}
