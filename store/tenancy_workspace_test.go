@@ -78,4 +78,50 @@ func hiddenWorkspaces(b *bench, rival polset.Principal, theirs polset.Organizati
 	hidden["DeleteWorkspace"] = func(ctx context.Context) error { return b.DeleteWorkspace(ctx, rival, w.ID) }
 	hidden["BindWorkspaceTags"] = func(ctx context.Context) error { return second(b.BindWorkspaceTags(ctx, rival, w.ID, tags)) }
 	hidden["UnbindWorkspaceTags"] = func(ctx context.Context) error { return second(b.UnbindWorkspaceTags(ctx, rival, w.ID, tags)) }
+
+	c := b.configuration(w.ID, false)
+	waiting, err := b.CreateConfigurationVersion(b.ctx(), admin, polset.ConfigurationDraft{WorkspaceID: w.ID})
+	b.must(err)
+	run, err := b.CreateRun(b.ctx(), admin, polset.RunDraft{WorkspaceID: w.ID, ConfigurationVersionID: c.ID})
+	b.must(err)
+	hidden["CreateConfigurationVersion"] = func(ctx context.Context) error {
+		return second(b.CreateConfigurationVersion(ctx, rival, polset.ConfigurationDraft{WorkspaceID: w.ID}))
+	}
+	hidden["ConfigurationVersion"] = func(ctx context.Context) error { return second(b.ConfigurationVersion(ctx, rival, c.ID)) }
+	hidden["ConfigurationVersions"] = func(ctx context.Context) error {
+		_, _, err := b.ConfigurationVersions(ctx, rival, w.ID, page)
+		return err
+	}
+	hidden["UploadConfigurationVersion"] = func(ctx context.Context) error {
+		return second(b.UploadConfigurationVersion(ctx, rival, waiting.ID, digestOf("stolen"), 1))
+	}
+	hidden["CreateRun"] = func(ctx context.Context) error {
+		// Its own workspace, but our configuration version; the site admin must
+		// not mix them up either.
+		d := polset.RunDraft{WorkspaceID: foreign.ID, ConfigurationVersionID: c.ID}
+		b.want(second(b.CreateRun(ctx, rival, d)), polset.ErrNotFound)
+		b.want(second(b.CreateRun(ctx, admin, d)), polset.ErrNotFound)
+		return second(b.CreateRun(ctx, rival, polset.RunDraft{WorkspaceID: w.ID, ConfigurationVersionID: c.ID}))
+	}
+	hidden["Run"] = func(ctx context.Context) error { return second(b.Run(ctx, rival, run.ID)) }
+	hidden["Runs"] = func(ctx context.Context) error {
+		_, _, err := b.Runs(ctx, rival, w.ID, polset.RunFilter{}, page)
+		return err
+	}
+	hidden["EndRun"] = func(ctx context.Context) error { return second(b.EndRun(ctx, rival, run.ID, polset.RunCanceled)) }
+
+	v, err := b.CreateToolVersion(b.ctx(), admin, polset.ToolVersion{Tool: polset.KindOPA, Version: "1.0.0"})
+	b.must(err)
+	hidden["CreateToolVersion"] = func(ctx context.Context) error {
+		return second(b.CreateToolVersion(ctx, rival, polset.ToolVersion{Tool: polset.KindOPA, Version: "2.0.0"}))
+	}
+	hidden["ToolVersion"] = func(ctx context.Context) error { return second(b.ToolVersion(ctx, rival, polset.KindOPA, v.ID)) }
+	hidden["ToolVersions"] = func(ctx context.Context) error {
+		_, _, err := b.ToolVersions(ctx, rival, polset.KindOPA, polset.ToolFilter{}, page)
+		return err
+	}
+	hidden["UpdateToolVersion"] = func(ctx context.Context) error {
+		return second(b.UpdateToolVersion(ctx, rival, polset.KindOPA, v.ID, polset.ToolVersionChange{Version: &name}))
+	}
+	hidden["DeleteToolVersion"] = func(ctx context.Context) error { return b.DeleteToolVersion(ctx, rival, polset.KindOPA, v.ID) }
 }
