@@ -304,8 +304,9 @@ func TestMaterializationClaims(t *testing.T) {
 func TestMaterializedVersionIsNoNewest(t *testing.T) {
 	onBoth(t, func(b *bench) {
 		set := b.plainSet("net", polset.KindSentinel)
-		b.policy("rule", polset.KindSentinel, set.ID)
+		p := b.policy("rule", polset.KindSentinel, set.ID)
 		b.settle(b.claimed(b.Store), madeOf("a"))
+		b.must(b.DeletePolicy(b.ctx(), admin, p.ID))
 		b.must(second(b.UpdatePolicySet(b.ctx(), admin, set.ID, polset.PolicySetChange{
 			VCS: &polset.VCSDraft{Identifier: "acme/policies", TokenID: b.conn.TokenID, Head: polset.Head{Branch: "main", Commit: "c0"}},
 		})))
