@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -52,6 +53,14 @@ func lists(kind string, attributes any, summary string) operation {
 		summary: summary, status: http.StatusOK, answers: content{form: formPage, kind: kind, shape: attributes},
 		query: []string{"page[number]", "page[size]"},
 	}
+}
+
+// listsWhole is for a route that answers with a list of which there are no
+// pages.
+func listsWhole(kind string, attributes any, summary string) operation {
+	op := lists(kind, attributes, summary)
+	op.query = nil
+	return op
 }
 
 // creates is for a route that makes a resource of what a draft says.
@@ -146,6 +155,11 @@ func (o operation) with(parameters ...string) operation {
 
 // Include returns the values that the route's parameter include takes.
 func (r Route) Include() []string { return append([]string(nil), r.operation.include...) }
+
+// Paged says whether the route takes the parameters of a page.
+func (r Route) Paged() bool {
+	return slices.Contains(r.operation.query, "page[number]") && r.Method == http.MethodGet
+}
 
 // Described says whether the route says what it does.
 func (r Route) Described() bool { return r.operation.summary != "" && r.operation.status != 0 }

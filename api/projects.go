@@ -58,9 +58,9 @@ func (a *API) projectRoutes() []Route {
 		{http.MethodGet, project, AccessToken, read, a.showProject, shows("projects", projectAttributes{}, "Show a project").including(projectIncludes...)},
 		{http.MethodPatch, project, AccessToken, manage, a.updateProject, changes("projects", projectShape{}, projectAttributes{}, "Change a project")},
 		{http.MethodDelete, project, AccessToken, manage, a.deleteProject, answers204("Delete a project that has no workspaces")},
-		{http.MethodGet, project + "/tag-bindings", AccessToken, read, a.listProjectTags, lists("tag-bindings", tagAttributes{}, "List the tags of a project")},
-		{http.MethodPatch, project + "/tag-bindings", AccessToken, manage, a.bindProjectTags, lists("tag-bindings", tagAttributes{}, "Add tags to a project").takingMany("tag-bindings", tagDraft{})},
-		{http.MethodGet, project + "/effective-tag-bindings", AccessToken, read, a.listEffectiveProjectTags, lists("effective-tag-bindings", tagAttributes{}, "List the tags that are in effect on a project")},
+		{http.MethodGet, project + "/tag-bindings", AccessToken, read, a.listProjectTags, listsWhole("tag-bindings", tagAttributes{}, "List the tags of a project")},
+		{http.MethodPatch, project + "/tag-bindings", AccessToken, manage, a.bindProjectTags, listsWhole("tag-bindings", tagAttributes{}, "Add tags to a project").takingMany("tag-bindings", tagDraft{})},
+		{http.MethodGet, project + "/effective-tag-bindings", AccessToken, read, a.listEffectiveProjectTags, listsWhole("effective-tag-bindings", tagAttributes{}, "List the tags that are in effect on a project")},
 	}
 }
 
