@@ -51,12 +51,12 @@ func forbidUnknown(description []byte) ([]byte, error) {
 	if err := json.Unmarshal(description, &doc); err != nil {
 		return nil, err
 	}
-	var close func(v any)
-	close = func(v any) {
+	var shut func(v any)
+	shut = func(v any) {
 		switch v := v.(type) {
 		case []any:
 			for _, item := range v {
-				close(item)
+				shut(item)
 			}
 		case map[string]any:
 			if _, ok := v["properties"]; ok && v["type"] == "object" && v["additionalProperties"] == nil {
@@ -64,7 +64,7 @@ func forbidUnknown(description []byte) ([]byte, error) {
 			}
 			for key, item := range v {
 				if key != "requestBody" {
-					close(item)
+					shut(item)
 				}
 			}
 		}
@@ -72,10 +72,10 @@ func forbidUnknown(description []byte) ([]byte, error) {
 	schemas := doc["components"].(map[string]any)["schemas"].(map[string]any)
 	for name, s := range schemas {
 		if !strings.HasSuffix(name, "-taken") {
-			close(s)
+			shut(s)
 		}
 	}
-	close(doc["paths"])
+	shut(doc["paths"])
 	return json.Marshal(doc)
 }
 

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -155,10 +156,10 @@ func TestOAuthClients(t *testing.T) {
 		if err := c.OAuthTokens.Delete(ctx, made.OAuthTokens[0].ID); err != nil {
 			t.Error(err)
 		}
-		if _, err := c.OAuthClients.Read(ctx, made.ID); err != tfe.ErrResourceNotFound {
+		if _, err := c.OAuthClients.Read(ctx, made.ID); !errors.Is(err, tfe.ErrResourceNotFound) {
 			t.Error(err)
 		}
-		if err := c.OAuthTokens.Delete(ctx, made.OAuthTokens[0].ID); err != tfe.ErrResourceNotFound {
+		if err := c.OAuthTokens.Delete(ctx, made.OAuthTokens[0].ID); !errors.Is(err, tfe.ErrResourceNotFound) {
 			t.Error(err)
 		}
 	})

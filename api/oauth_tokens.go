@@ -74,7 +74,7 @@ func (a *API) listOAuthTokensOfClient(r *request) error {
 }
 
 func (a *API) sendOAuthTokens(r *request, page polset.Page, total int, connections ...polset.Connection) error {
-	var data []resource
+	data := make([]resource, 0, len(connections))
 	for _, c := range connections {
 		data = append(data, oauthTokenResource(c))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"reflect"
 	"regexp"
 	"slices"
 	"time"
@@ -214,8 +215,8 @@ func (i idleness) check() problems {
 // MarshalJSON implements json.Marshaler.
 func (i idleness) MarshalJSON() ([]byte, error) { return json.Marshal(orNull(string(i))) }
 
-func (idleness) schema(*description, bool) (schema, error) {
-	return schema{"type": "string", "nullable": true}, nil
+func (idleness) schema(d *description, taken bool) (schema, error) {
+	return d.of(reflect.TypeFor[*string](), taken)
 }
 
 // An instant is a time that a client set; "" is null. Clients refuse a whole
