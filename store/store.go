@@ -155,7 +155,9 @@ func (s *Store) Close() error {
 	if s.dialect != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), lastUseTimeout)
 		defer cancel()
-		errs = append(errs, s.RecordTokenUse(ctx))
+		if err := s.RecordTokenUse(ctx); err != nil {
+			s.logger.Warn("when tokens were used last is lost", zap.Error(err)) // the database is gone; nothing else is lost
+		}
 		errs = append(errs, s.dialect.close())
 	}
 	if s.unlock != nil {
