@@ -67,6 +67,10 @@ programs:
 $(GOBIN)/versitygw:
 	CGO_ENABLED=0 go install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW_VERSION)
 
+.PHONY: conformance
+conformance: build test-deps ## Run the integration tests of HashiCorp's own client, go-tfe, against bin/polset.
+	$(SERVICES) -- go test -count=1 -v -timeout 15m -run TestConformance ./internal/polsettest/conformance -polset $(CURDIR)/bin/polset
+
 .PHONY: check
 check: fmt-check vet lint rooms ## Check format, vet, lint and the import rules.
 
