@@ -96,14 +96,14 @@ func conform(t *testing.T, w *world, want expectations) {
 		}
 	}
 
+	w.operator.Close() // and with it the tests' last request
 	w.stop()
-	requests := w.requests()
-	for _, r := range requests {
-		if r.Code >= 500 { // go-tfe asks again, and nobody notices
-			t.Errorf("polset answered %s %s with %d", r.Method, r.Route, r.Code)
+	for _, a := range w.answers {
+		if a.code >= 500 { // go-tfe asks again, and nobody notices
+			t.Errorf("polset answered %s %s with %d", a.method, a.path, a.code)
 		}
 	}
 	w.audit()
 	_, _ = fmt.Fprintf(t.Output(), "go-tfe %s on %s: %d requests in %s\n%s\n",
-		clientVersion, filepath.Base(t.Name()), len(requests), elapsed.Round(time.Second/10), want.summary(report.outcomes))
+		clientVersion, filepath.Base(t.Name()), len(w.answers), elapsed.Round(time.Second/10), want.summary(report.outcomes))
 }

@@ -4,7 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -61,21 +67,24 @@ main = rule {
 }
 `
 
-// A world is a running polset, and the GitHub that its operator put in the
-// place of github.com, with polset's App installed.
+// A world is a running polset, its operator, and the GitHub that the operator
+// put in the place of github.com, with polset's App installed.
 type world struct {
 	t      *testing.T
 	binary string
 	env    []string
-	URL    string
 	// What go-tfe's tests name.
-	PersonalToken, Installation string
+	URL, PersonalToken, Installation string
+
+	polset   string // the address of polset itself
+	operator *httptest.Server
 
 	cmd  *exec.Cmd
 	done chan struct{} // closed when polset has ended and its log is whole
 
-	mu  sync.Mutex
-	log bytes.Buffer
+	mu      sync.Mutex
+	log     bytes.Buffer
+	answers []answer
 }
 
 // newWorld starts polset in a directory of its own; later settings win.
@@ -90,10 +99,13 @@ func newWorld(t *testing.T, binary string, settings ...string) *world {
 	credentials := app.Credentials()
 
 	w := &world{t: t, binary: binary, PersonalToken: gh.PersonalToken(octocat, "repo", "admin:repo_hook")}
+	w.operator = httptest.NewServer(http.HandlerFunc(w.operate))
+	t.Cleanup(w.operator.Close)
+	w.URL = w.operator.URL
 	dir := t.TempDir()
 	w.env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + os.TempDir(),
-		"POLSET_LISTEN=127.0.0.1:0", // the public URL is what it becomes
+		"POLSET_LISTEN=127.0.0.1:0", "POLSET_PUBLIC_URL=" + w.URL,
 		"POLSET_DATA_DIR=" + dir,
 		"POLSET_BOOTSTRAP_TOKEN=" + bootstrap,
 		"POLSET_CONFORMANCE=true",
@@ -105,7 +117,7 @@ func newWorld(t *testing.T, binary string, settings ...string) *world {
 		"POLSET_LOG_LEVEL=debug", "POLSET_LOG_FORMAT=json",
 	}, settings...)
 	w.start()
-	app.SetHookURL(w.URL + "/webhooks/github")
+	app.SetHookURL(w.polset + "/webhooks/github")
 	app.Install(acme)
 	w.Installation = w.installation()
 	return w
@@ -143,7 +155,7 @@ func (w *world) start() {
 	}()
 	w.t.Cleanup(w.stop)
 	select {
-	case w.URL = <-listening:
+	case w.polset = <-listening:
 	case <-w.done:
 		w.t.Fatalf("polset ended at once: %v\n%s", w.cmd.ProcessState, w.Log())
 	case <-time.After(startLimit):
@@ -173,15 +185,21 @@ func (w *world) Log() string {
 	return w.log.String()
 }
 
+// ask sends a request of the operator's to polset.
+func (w *world) ask(method, path, body string) (*http.Response, error) {
+	req, err := http.NewRequest(method, w.polset+path, strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+bootstrap)
+	req.Header.Set("Content-Type", "application/vnd.api+json")
+	return http.DefaultClient.Do(req)
+}
+
 // installation asks polset for its id of the one installation.
 func (w *world) installation() string {
 	w.t.Helper()
-	req, err := http.NewRequest(http.MethodGet, w.URL+"/api/v2/github-app/installations", nil)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+bootstrap)
-	res, err := http.DefaultClient.Do(req)
+	res, err := w.ask(http.MethodGet, "/api/v2/github-app/installations", "")
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -198,22 +216,67 @@ func (w *world) installation() string {
 	return d.Data[0].ID
 }
 
-// A request is one that polset has answered.
-type request struct {
-	Msg, Method, Route string
-	Code               int
+// An answer is polset's to one request of the tests.
+type answer struct {
+	method, path string
+	code         int
 }
 
-// requests are those that polset has logged.
-func (w *world) requests() []request {
-	var all []request
-	for line := range strings.Lines(w.Log()) {
-		var r request
-		if json.Unmarshal([]byte(line), &r) == nil && r.Msg == "request" {
-			all = append(all, r)
-		}
+// operate passes everything on between the tests and polset, unchanged. Only
+// that in HCP Terraform an installation of the GitHub App is its user's, who
+// may use it in each organization that they make, and in polset nobody may use
+// it in an organization before the operator has said so: this operator does as
+// soon as an organization is there, before its maker hears of it.
+func (w *world) operate(res http.ResponseWriter, req *http.Request) {
+	target, err := url.Parse(w.polset)
+	if err != nil {
+		w.t.Error(err)
+		return
 	}
-	return all
+	proxy := httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.Out.Host = r.In.Host
+		},
+		ModifyResponse: func(r *http.Response) error {
+			w.mu.Lock()
+			w.answers = append(w.answers, answer{req.Method, req.URL.Path, r.StatusCode})
+			w.mu.Unlock()
+			if req.Method == http.MethodPost && req.URL.Path == "/api/v2/organizations" && r.StatusCode == http.StatusCreated {
+				return w.bind(r)
+			}
+			return nil
+		},
+		ErrorHandler: func(res http.ResponseWriter, _ *http.Request, err error) {
+			w.t.Errorf("%s %s did not reach polset, or came to nothing: %v", req.Method, req.URL.Path, err)
+			res.WriteHeader(http.StatusBadRequest) // go-tfe asks again after any 5xx
+		},
+	}
+	proxy.ServeHTTP(res, req)
+}
+
+// bind lets the organization that was just made use the installation.
+func (w *world) bind(made *http.Response) error {
+	body, err := io.ReadAll(made.Body)
+	if err != nil {
+		return err
+	}
+	made.Body = io.NopCloser(bytes.NewReader(body))
+	var d struct {
+		Data struct{ ID string }
+	}
+	if err := json.Unmarshal(body, &d); err != nil {
+		return err
+	}
+	res, err := w.ask(http.MethodPost, "/api/v2/github-app/installation/"+w.Installation+"/relationships/organizations",
+		fmt.Sprintf(`{"data":[{"type":"organizations","id":%q}]}`, d.Data.ID))
+	if err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusNoContent {
+		err = fmt.Errorf("bind the installation to %s: %s", d.Data.ID, res.Status)
+	}
+	return errors.Join(err, res.Body.Close())
 }
 
 // keepLog writes the log beside the binary.
