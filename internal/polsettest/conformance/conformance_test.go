@@ -55,7 +55,7 @@ const encryptionKey = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 func unmodified(t *testing.T) {
 	t.Helper()
 	cmd := exec.Command("go", "list", "-m", "-f", "{{.Version}} {{.Replace}}", client)
-	cmd.Dir, cmd.Env = "gotfe", newSuite().env
+	cmd.Dir, cmd.Env = "gotfe", goTFE().env
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("look at the module gotfe: %v", err)
@@ -72,7 +72,7 @@ func conform(t *testing.T, w *world, want expectations) {
 		}
 	})
 	start := time.Now()
-	report, err := newSuite(
+	report, err := goTFE(
 		"TFE_ADDRESS="+w.URL, "TFE_TOKEN="+bootstrap, "TFE_ADMIN_PROVISION_LICENSES_TOKEN="+bootstrap,
 		"ENABLE_BETA=1",
 		"GITHUB_POLICY_SET_IDENTIFIER="+repository, "OAUTH_CLIENT_GITHUB_TOKEN="+w.PersonalToken,

@@ -127,3 +127,33 @@ func TestReport(t *testing.T) {
 		t.Errorf("after forgetting A (-want +got):\n%s", diff)
 	}
 }
+
+// TestPanics runs tests of which one ends the program.
+func TestPanics(t *testing.T) {
+	s := goTFE()
+	s.module, s.pkg = "testdata/panics", "panics"
+	report, err := s.run([]string{"TestPolicyAfter", "TestPolicyBefore", "TestPolicyPanics", "TestPolicySkips"}, []string{"TestPolicyLeftOut"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{
+		"TestPolicyBefore":              passes,
+		"TestPolicyBefore/passes":       passes,
+		"TestPolicyPanics":              fails,
+		"TestPolicyPanics/passes_first": passes,
+		"TestPolicyPanics/then_panics":  fails,
+		"TestPolicyAfter":               fails,
+		"TestPolicyAfter/passes":        passes,
+		"TestPolicyAfter/fails":         fails,
+		"TestPolicySkips":               skips,
+	}, report.outcomes); diff != "" {
+		t.Errorf("outcomes (-want +got):\n%s", diff)
+	}
+	if text := report.printed("TestPolicyPanics"); !strings.Contains(text, "panic: as it is told to") {
+		t.Errorf("the panic is not shown: %q", text)
+	}
+	s.pkg = "nowhere"
+	if _, err := s.run(nil, nil); err == nil {
+		t.Error("tests that cannot be built are no error")
+	}
+}

@@ -29,15 +29,15 @@ const (
 	aloneLimits = 3 * time.Minute
 )
 
-// A suite is the integration tests of go-tfe, as the module gotfe requires
-// them.
+// A suite is the tests of a package, as a module requires it.
 type suite struct {
-	env []string
+	module, pkg string
+	env         []string
 }
 
-// newSuite gives the tests their variables, and none that happen to be set
-// here.
-func newSuite(variables ...string) suite {
+// goTFE is the integration tests of go-tfe. They get their variables, and none
+// that happen to be set here.
+func goTFE(variables ...string) suite {
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
 		for _, prefix := range []string{"TFE_", "TFC_", "TF_", "ENABLE_", "GITHUB_", "OAUTH_CLIENT_", "HYOK_", "SKIP_"} {
 			if strings.HasPrefix(v, prefix) {
@@ -46,7 +46,7 @@ func newSuite(variables ...string) suite {
 		}
 		return false
 	})
-	return suite{env: append(append(env, "GOWORK=off", "GOFLAGS=-mod=readonly"), variables...)}
+	return suite{module: "gotfe", pkg: client, env: append(append(env, "GOWORK=off", "GOFLAGS=-mod=readonly"), variables...)}
 }
 
 // A report is what became of the tests, and what they printed.
@@ -88,9 +88,9 @@ type event struct {
 // test runs go test once and adds what became of the tests to the report.
 func (s suite) test(r *report, args ...string) error {
 	// Dozens of organizations at once, whatever the number of cores.
-	args = append([]string{"test", client, "-count=1", "-json", "-parallel", "16"}, args...)
+	args = append([]string{"test", s.pkg, "-count=1", "-json", "-parallel", "16"}, args...)
 	cmd := exec.Command("go", args...)
-	cmd.Dir, cmd.Env = "gotfe", s.env
+	cmd.Dir, cmd.Env = s.module, s.env
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	stdout, err := cmd.StdoutPipe()
