@@ -73,6 +73,16 @@ func TestProvider(t *testing.T) {
 	}
 	uploaded := set.CurrentVersion.ID
 
+	tf.provider.found(t, id("tfe_workspace.network"), id("tfe_policy_set.production"), func(s *tfe.PolicySet) bool {
+		return slices.ContainsFunc(s.Workspaces, func(w *tfe.Workspace) bool { return w.Name == "network" })
+	}, tfe.PolicySetWorkspaces)
+	tf.provider.found(t, id("tfe_workspace.network"), id("tfe_policy_set.regions"), func(s *tfe.PolicySet) bool {
+		return slices.ContainsFunc(s.WorkspaceExclusions, func(w *tfe.Workspace) bool { return w.Name == "ledger" })
+	}, tfe.PolicySetWorkspaceExclusions)
+	tf.provider.found(t, id("tfe_workspace.network"), id("tfe_policy_set.storage"), func(s *tfe.PolicySet) bool {
+		return slices.ContainsFunc(s.Projects, func(p *tfe.Project) bool { return p.ID == id("tfe_project.payments") })
+	}, tfe.PolicySetProjects)
+
 	kept := id("tfe_policy.allowed_regions")
 	tf.edit("policies.tf", `"soft-mandatory"`, `"hard-mandatory"`)
 	tf.edit("policies.tf", `enforce_mode = "mandatory"`, `enforce_mode = "advisory"`)
@@ -200,4 +210,41 @@ func (p *provider) ready(t *testing.T, set, other string) {
 		}
 		return s.CurrentVersion != nil && s.CurrentVersion.ID != other
 	})
+}
+
+// found looks for a policy set as imports and data sources do: page by page,
+// by name, in a list that includes what the set is attached to.
+func (p *provider) found(t *testing.T, workspace, set string, attached func(*tfe.PolicySet) bool, include ...tfe.PolicySetIncludeOpt) {
+	t.Helper()
+	w, err := p.Workspaces.ReadByID(p.ctx, workspace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if byName, err := p.Workspaces.Read(p.ctx, w.Organization.Name, w.Name); err != nil || byName.ID != workspace {
+		t.Fatalf("workspace %s by its name: %v, %v", w.Name, byName, err)
+	}
+	wanted, err := p.PolicySets.Read(p.ctx, set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := &tfe.PolicySetListOptions{Include: include, ListOptions: tfe.ListOptions{PageSize: 1}}
+	for {
+		page, err := p.PolicySets.List(p.ctx, w.Organization.Name, options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range page.Items {
+			if s.Name != wanted.Name {
+				continue
+			}
+			if s.ID != set || !attached(s) {
+				t.Errorf("policy set %s in the list, with %v: %+v", s.Name, include, s)
+			}
+			return
+		}
+		if page.CurrentPage >= page.TotalPages {
+			t.Fatalf("policy set %s is on none of %d pages", wanted.Name, page.TotalPages)
+		}
+		options.PageNumber = page.NextPage
+	}
 }
