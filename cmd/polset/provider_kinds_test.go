@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"slices"
 
@@ -42,8 +43,11 @@ func (a attributes) given(name string) *string {
 var kinds = map[string]kind{
 	"tfe_organization": {
 		required: []string{"name", "email"},
-		defaults: attributes{"collaborator_auth_policy": "password", "allow_force_delete_workspaces": false},
-		computed: []string{"cost_estimation_enabled", "send_passing_statuses", "default_project_id"},
+		defaults: attributes{
+			"collaborator_auth_policy": "password", "allow_force_delete_workspaces": false, "speculative_plan_management_enabled": true,
+			"user_tokens_enabled": true, "enforce_hyok": false, "max_ttl_enabled": false,
+		},
+		computed: []string{"cost_estimation_enabled", "send_passing_statuses", "aggregated_commit_status_enabled", "default_project_id"},
 		create: func(p *provider, want attributes) (string, error) {
 			o, err := p.Organizations.Create(p.ctx, tfe.OrganizationCreateOptions{Name: tfe.String(want.text("name")), Email: tfe.String(want.text("email"))})
 			if err != nil {
@@ -60,8 +64,10 @@ var kinds = map[string]kind{
 				"id": o.Name, "name": o.Name, "email": o.Email, "collaborator_auth_policy": string(o.CollaboratorAuthPolicy),
 				"cost_estimation_enabled": o.CostEstimationEnabled, "send_passing_statuses": o.SendPassingStatusesForUntriggeredSpeculativePlans,
 				"assessments_enforced": o.AssessmentsEnforced, "allow_force_delete_workspaces": o.AllowForceDeleteWorkspaces,
-				"owners_team_saml_role_id": o.OwnersTeamSAMLRoleID,
-				"session_timeout_minutes":  o.SessionTimeout, "session_remember_minutes": o.SessionRemember,
+				"owners_team_saml_role_id": o.OwnersTeamSAMLRoleID, "aggregated_commit_status_enabled": o.AggregatedCommitStatusEnabled,
+				"speculative_plan_management_enabled": o.SpeculativePlanManagementEnabled, "stacks_enabled": o.StacksEnabled,
+				"enforce_hyok": o.EnforceHYOK, "max_ttl_enabled": o.MaxTTLEnabled, "user_tokens_enabled": o.UserTokensEnabled == nil || *o.UserTokensEnabled,
+				"session_timeout_minutes": o.SessionTimeout, "session_remember_minutes": o.SessionRemember,
 			}
 			if o.DefaultProject != nil {
 				a["default_project_id"] = o.DefaultProject.ID
@@ -112,20 +118,39 @@ var kinds = map[string]kind{
 		computed: []string{"project_id", "execution_mode", "operations", "terraform_version", "global_remote_state", "resource_count"},
 		replace:  []string{"organization"},
 		create: func(p *provider, want attributes) (string, error) {
-			o := tfe.WorkspaceCreateOptions{
-				Name: tfe.String(want.text("name")), Description: tfe.String(want.text("description")),
-				AllowDestroyPlan: tfe.Bool(want.flag("allow_destroy_plan")), AutoApply: tfe.Bool(false), AutoApplyRunTrigger: tfe.Bool(false),
-				AssessmentsEnabled: tfe.Bool(false), FileTriggersEnabled: tfe.Bool(want.flag("file_triggers_enabled")),
-				QueueAllRuns: tfe.Bool(want.flag("queue_all_runs")), SpeculativeEnabled: tfe.Bool(want.flag("speculative_enabled")),
-				StructuredRunOutputEnabled: tfe.Bool(want.flag("structured_run_output_enabled")), WorkingDirectory: tfe.String(""),
-				InheritsProjectAutoDestroy: tfe.Bool(want.flag("inherits_project_auto_destroy")),
-				SettingOverwrites:          &tfe.WorkspaceSettingOverwritesOptions{ExecutionMode: tfe.Bool(false), AgentPool: tfe.Bool(false)},
+			// Today's provider names a project by its id alone, without a type.
+			type identifier struct {
+				ID string `json:"id"`
+			}
+			type relation struct {
+				Data identifier `json:"data"`
+			}
+			type resource struct {
+				Type          string              `json:"type"`
+				Attributes    map[string]any      `json:"attributes"`
+				Relationships map[string]relation `json:"relationships,omitempty"`
+			}
+			body := struct {
+				Data resource `json:"data"`
+			}{resource{Type: "workspaces", Attributes: map[string]any{
+				"name": want.text("name"), "allow-destroy-plan": want.flag("allow_destroy_plan"), "auto-apply": false, "auto-apply-run-trigger": false,
+				"file-triggers-enabled": want.flag("file_triggers_enabled"), "queue-all-runs": want.flag("queue_all_runs"),
+				"speculative-enabled": want.flag("speculative_enabled"), "working-directory": "",
+				"structured-run-output-enabled": want.flag("structured_run_output_enabled"),
+				"setting-overwrites":            map[string]bool{"execution-mode": false, "agent-pool": false},
+			}}}
+			if text := want.text("description"); text != "" {
+				body.Data.Attributes["description"] = text
 			}
 			if id := want.text("project_id"); id != "" {
-				o.Project = &tfe.Project{ID: id}
+				body.Data.Relationships = map[string]relation{"project": {identifier{id}}}
 			}
-			r, err := p.Workspaces.Create(p.ctx, want.text("organization"), o)
+			req, err := p.NewRequest(http.MethodPost, "organizations/"+want.text("organization")+"/workspaces", &body)
 			if err != nil {
+				return "", err
+			}
+			r := &tfe.Workspace{}
+			if err := req.Do(p.ctx, r); err != nil {
 				return "", err
 			}
 			return r.ID, nil
@@ -166,6 +191,9 @@ var kinds = map[string]kind{
 			}
 			if id := want.text("project_id"); id != "" && id != state.text("project_id") {
 				o.Project = &tfe.Project{ID: id}
+			}
+			if err := clearTags(p, "workspaces/"+state.text("id")); err != nil {
+				return err
 			}
 			_, err := p.Workspaces.UpdateByID(p.ctx, state.text("id"), o)
 			return err
@@ -316,12 +344,33 @@ var kinds = map[string]kind{
 }
 
 func updateOrganization(p *provider, state, want attributes) error {
-	_, err := p.Organizations.Update(p.ctx, state.text("id"), tfe.OrganizationUpdateOptions{
+	o, err := p.Organizations.Update(p.ctx, state.text("id"), tfe.OrganizationUpdateOptions{
 		Name: tfe.String(want.text("name")), Email: tfe.String(want.text("email")),
-		CollaboratorAuthPolicy:     tfe.AuthPolicy(tfe.AuthPolicyType(want.text("collaborator_auth_policy"))),
-		AllowForceDeleteWorkspaces: tfe.Bool(want.flag("allow_force_delete_workspaces")),
+		CollaboratorAuthPolicy:           tfe.AuthPolicy(tfe.AuthPolicyType(want.text("collaborator_auth_policy"))),
+		AllowForceDeleteWorkspaces:       tfe.Bool(want.flag("allow_force_delete_workspaces")),
+		SpeculativePlanManagementEnabled: tfe.Bool(want.flag("speculative_plan_management_enabled")),
+	})
+	if err != nil {
+		return err
+	}
+	// What the newest client of HashiCorp does not know is sent by the old one.
+	_, err = p.Organizations.Update(p.ctx, o.Name, tfe.OrganizationUpdateOptions{
+		UserTokensEnabled: tfe.Bool(want.flag("user_tokens_enabled")), EnforceHYOK: tfe.Bool(want.flag("enforce_hyok")),
+		MaxTTLEnabled: tfe.Bool(want.flag("max_ttl_enabled")),
 	})
 	return err
+}
+
+// clearTags takes away all tags, at the path that HashiCorp's description of
+// the API has, which is not that of go-tfe.
+func clearTags(p *provider, path string) error {
+	req, err := p.NewRequest(http.MethodPatch, path+"/relationships/tag-bindings", &struct {
+		Data []struct{} `json:"data"`
+	}{[]struct{}{}})
+	if err != nil {
+		return err
+	}
+	return req.Do(p.ctx, nil)
 }
 
 func updateProject(p *provider, state, want attributes) error {
