@@ -82,6 +82,7 @@ func TestDifferences(t *testing.T) {
 		{as("A/x", skips), []difference{{"A/x", "skip, want pass"}}},
 		{as("A/x", unfinished), []difference{{"A/x", "unfinished, want pass"}}},
 		{as("A/x", ""), []difference{{"A/x", "did not run, want pass"}}},
+		{as("A", fails, "A/x", fails, "A/y", ""), []difference{{"A", "fail, want pass"}, {"A/x", "fail, want pass"}}},
 		{as("A/y", passes), []difference{{"A/y", "pass, want skip"}}},
 		{as("C", passes), []difference{{"C", "pass, want fail"}}},
 		{as("B", passes), []difference{{"B", "pass, want not-run"}}},
