@@ -22,7 +22,8 @@ func toOneOf(relationships map[string]json.RawMessage, name, kind string) (strin
 	if relationship.Data == nil || relationship.Data.ID == "" {
 		return "", nil
 	}
-	if got := relationship.Data.Type; got != kind {
+	// go-tfe's version 2 leaves the type out, and Terraform's provider with it.
+	if got := relationship.Data.Type; got != "" && got != kind {
 		return "", problems{mismatch(pointer+"/data/type", "The type is %q, and this relationship takes %q.", got, kind)}
 	}
 	return relationship.Data.ID, nil

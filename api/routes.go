@@ -50,6 +50,29 @@ const prefix = "/api/v2"
 // table lists every endpoint. A tenant route that is missing from it does not
 // exist, and what is in it is covered by the isolation test.
 func (a *API) table() []Route {
+	return slices.Concat(
+		a.publicRoutes(), a.organizationRoutes(), a.supportRoutes(), a.authenticationTokenRoutes(),
+		a.oauthClientRoutes(), a.oauthTokenRoutes(), a.installationRoutes(),
+		a.policySetRoutes(), a.memberRoutes(), a.tagSelectorRoutes(), a.parameterRoutes(), a.policyRoutes(),
+	)
+}
+
+// publicRoutes are those that need no token.
+func (a *API) publicRoutes() []Route {
+	return []Route{
+		{http.MethodGet, "/.well-known/terraform.json", AccessPublic, "", a.discover, answersJSON(discovery{}, "Service discovery for Terraform")},
+		{http.MethodHead, "/.well-known/terraform.json", AccessPublic, "", a.discover, answersJSON(discovery{}, "Service discovery for Terraform")},
+		{http.MethodGet, openAPIPattern, AccessPublic, "", a.describe, answersJSON(map[string]any{}, "This description")},
+		{http.MethodGet, prefix + "/ping", AccessPublic, "", a.ping, answers204("Tell that polset is here")},
+		{http.MethodGet, objectPattern, AccessPublic, "", a.downloadObject, sendsBytes("Download an object by its link")},
+		{http.MethodHead, objectPattern, AccessPublic, "", a.downloadObject, sendsBytes("Download an object by its link")},
+		{http.MethodPut, objectPattern, AccessPublic, "", a.uploadObject, takesBytes("Upload an object by its link")},
+	}
+}
+
+// policySetRoutes are those of policy sets, of their versions and of what
+// became of commits.
+func (a *API) policySetRoutes() []Route {
 	const (
 		read   = polset.PermissionRead
 		manage = polset.PermissionManagePolicies
@@ -58,40 +81,26 @@ func (a *API) table() []Route {
 		set     = prefix + "/policy-sets/:policy_set"
 		version = prefix + "/policy-set-versions/:version"
 	)
-	return slices.Concat(
-		a.organizationRoutes(), a.supportRoutes(), a.authenticationTokenRoutes(),
-		a.oauthClientRoutes(), a.oauthTokenRoutes(), a.installationRoutes(),
-		a.policyRoutes(), a.parameterRoutes(), a.memberRoutes(), a.tagSelectorRoutes(), []Route{
-			{http.MethodGet, "/.well-known/terraform.json", AccessPublic, "", a.discover, answersJSON(discovery{}, "Service discovery for Terraform")},
-			{http.MethodHead, "/.well-known/terraform.json", AccessPublic, "", a.discover, answersJSON(discovery{}, "Service discovery for Terraform")},
-			{http.MethodGet, openAPIPattern, AccessPublic, "", a.describe, answersJSON(map[string]any{}, "This description")},
-			{http.MethodGet, prefix + "/ping", AccessPublic, "", a.ping, answers204("Tell that polset is here")},
-			{http.MethodGet, objectPattern, AccessPublic, "", a.downloadObject, sendsBytes("Download an object by its link")},
-			{http.MethodHead, objectPattern, AccessPublic, "", a.downloadObject, sendsBytes("Download an object by its link")},
-			{http.MethodPut, objectPattern, AccessPublic, "", a.uploadObject, takesBytes("Upload an object by its link")},
-
-			{http.MethodGet, org + "/policy-sets", AccessToken, read, a.listPolicySets, lists("policy-sets", policySetAttributes{}, "List policy sets").with("search[name]", "filter[kind]", "filter[versioned]").including(policySetIncludes...)},
-			{http.MethodPost, org + "/policy-sets", AccessToken, manage, a.createPolicySet, creates("policy-sets", policySetDraft{}, policySetAttributes{}, "Create a policy set")},
-			{http.MethodGet, set, AccessToken, read, a.showPolicySet, shows("policy-sets", policySetAttributes{}, "Show a policy set").including(policySetIncludes...)},
-			{http.MethodPatch, set, AccessToken, manage, a.updatePolicySet, changes("policy-sets", policySetDraft{}, policySetAttributes{}, "Change a policy set")},
-			{http.MethodDelete, set, AccessToken, manage, a.deletePolicySet, answers204("Delete a policy set")},
-
-			{http.MethodPost, set + "/actions/ingest", AccessToken, manage, a.ingest, shows("policy-set-ingestions", ingestionAttributes{}, "Carry a commit into a policy set once more").answering(http.StatusAccepted).taking("policy-set-ingestions", ingestDraft{}).optionally()},
-			{http.MethodPost, set + "/actions/rotate-webhook-secret", AccessToken, manage, a.rotateWebhookSecret, shows("policy-sets", policySetAttributes{}, "Give the repository's webhook a new secret")},
-
-			{http.MethodGet, set + "/versions", AccessToken, read, a.listVersions, lists("policy-set-versions", versionAttributes{}, "List versions, the newest first").with("filter[status]", "filter[commit-sha]", "filter[source]")},
-			{http.MethodPost, set + "/versions", AccessToken, manage, a.createVersion, shows("policy-set-versions", versionAttributes{}, "Create a version to upload an archive to").answering(http.StatusCreated)},
-			{http.MethodGet, set + "/ingestions", AccessToken, read, a.listIngestions, lists("policy-set-ingestions", ingestionAttributes{}, "List what became of commits, the newest first").with("filter[status]", "filter[commit-sha]")},
-			{http.MethodGet, version, AccessToken, read, a.showVersion, shows("policy-set-versions", versionAttributes{}, "Show a version").including("policy_set")},
-			{http.MethodGet, version + "/download", AccessToken, read, a.downloadVersion, redirects("Download the archive of a version")},
-
-			{http.MethodGet, prefix + "/organization/audit-trail", AccessToken, read, a.listAuditTrail, answersJSON(auditTrail{}, "List audit events, the newest first").with("page[number]", "page[size]", "since", "organization")},
-		})
+	return []Route{
+		{http.MethodGet, org + "/policy-sets", AccessToken, read, a.listPolicySets, lists("policy-sets", policySetAttributes{}, "List policy sets").with("search[name]", "filter[kind]", "filter[versioned]").including(policySetIncludes...)},
+		{http.MethodPost, org + "/policy-sets", AccessToken, manage, a.createPolicySet, creates("policy-sets", policySetDraft{}, policySetAttributes{}, "Create a policy set")},
+		{http.MethodGet, set, AccessToken, read, a.showPolicySet, shows("policy-sets", policySetAttributes{}, "Show a policy set").including(policySetIncludes...)},
+		{http.MethodPatch, set, AccessToken, manage, a.updatePolicySet, changes("policy-sets", policySetDraft{}, policySetAttributes{}, "Change a policy set")},
+		{http.MethodDelete, set, AccessToken, manage, a.deletePolicySet, answers204("Delete a policy set")},
+		{http.MethodPost, set + "/actions/ingest", AccessToken, manage, a.ingest, shows("policy-set-ingestions", ingestionAttributes{}, "Carry a commit into a policy set once more").answering(http.StatusAccepted).taking("policy-set-ingestions", ingestDraft{}).optionally()},
+		{http.MethodPost, set + "/actions/rotate-webhook-secret", AccessToken, manage, a.rotateWebhookSecret, shows("policy-sets", policySetAttributes{}, "Give the repository's webhook a new secret")},
+		{http.MethodGet, set + "/versions", AccessToken, read, a.listVersions, lists("policy-set-versions", versionAttributes{}, "List versions, the newest first").with("filter[status]", "filter[commit-sha]", "filter[source]")},
+		{http.MethodPost, set + "/versions", AccessToken, manage, a.createVersion, shows("policy-set-versions", versionAttributes{}, "Create a version to upload an archive to").answering(http.StatusCreated)},
+		{http.MethodGet, set + "/ingestions", AccessToken, read, a.listIngestions, lists("policy-set-ingestions", ingestionAttributes{}, "List what became of commits, the newest first").with("filter[status]", "filter[commit-sha]")},
+		{http.MethodGet, version, AccessToken, read, a.showVersion, shows("policy-set-versions", versionAttributes{}, "Show a version").including("policy_set")},
+		{http.MethodGet, version + "/download", AccessToken, read, a.downloadVersion, redirects("Download the archive of a version")},
+		{http.MethodGet, prefix + "/organization/audit-trail", AccessToken, read, a.listAuditTrail, answersJSON(auditTrail{}, "List audit events, the newest first").with("page[number]", "page[size]", "since", "organization")},
+	}
 }
 
 // supportRoutes are those of what policy sets guard, and of the site.
 func (a *API) supportRoutes() []Route {
-	return slices.Concat(a.projectRoutes(), a.workspaceRoutes(), a.configurationRoutes(), a.runRoutes(),
+	return slices.Concat(a.projectRoutes(), a.workspaceRoutes(), a.tagRelationshipRoutes(), a.configurationRoutes(), a.runRoutes(),
 		a.toolRoutes(), a.accountRoutes(), a.conformanceRoutes())
 }
 
