@@ -175,6 +175,11 @@ func TestTenancy(t *testing.T) {
 			"DeleteParameter": func(ctx context.Context) error { return b.DeleteParameter(ctx, rival, p.ID, param.ID) },
 			"DeletePolicy":    func(ctx context.Context) error { return b.DeletePolicy(ctx, rival, rule.ID) },
 			"Version":         func(ctx context.Context) error { return second(b.Version(ctx, rival, p.CurrentVersionID)) },
+			"CreateVersion":   func(ctx context.Context) error { return second(b.CreateVersion(ctx, rival, p.ID)) },
+			"ClaimUpload": func(ctx context.Context) error {
+				v := b.awaiting(b.uploadable("uploads").ID)
+				return second(b.ClaimUpload(ctx, rival, v.ID, time.Minute))
+			},
 			"VersionsByID": func(ctx context.Context) error {
 				got, err := b.VersionsByID(ctx, rival, []string{p.CurrentVersionID})
 				b.must(err)

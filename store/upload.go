@@ -61,7 +61,7 @@ func (s *Store) CreateVersion(ctx context.Context, by polset.Principal, policySe
 func (s *Store) ClaimUpload(ctx context.Context, by polset.Principal, versionID string, ttl time.Duration) (polset.Claim, error) {
 	var claim polset.Claim
 	err := s.write(ctx, by, func(ctx context.Context, tx *tx) error {
-		v, err := tx.Version(ctx, versionID)
+		v, err := tx.VersionOfTenant(ctx, rows.VersionOfTenantParams{ID: versionID, Tenant: by.OrganizationID})
 		if err != nil {
 			return found(err)
 		}

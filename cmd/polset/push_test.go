@@ -188,7 +188,7 @@ func TestPushBecomesVersion(t *testing.T) {
 			t.Error("a commit that is on no branch is in force")
 		}
 		body := resource("policy-set-versions", document{"commit-sha": foreign})
-		if code, _ := n.Call("POST", "/api/v2/policy-sets/"+id+"/versions", body); code != 404 {
+		if code, _ := n.Call("POST", "/api/v2/policy-sets/"+id+"/versions", body); code != 422 {
 			t.Errorf("the API took a commit by its id: %d", code)
 		}
 	})
