@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"flag"
 	"fmt"
+	"net/http"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -100,12 +101,16 @@ func conform(t *testing.T, w *world, want expectations) {
 
 	w.operator.Close() // and with it the tests' last request
 	w.stop()
+	limited := 0
 	for _, a := range w.answers {
-		if a.code >= 500 { // go-tfe asks again, and nobody notices
+		switch {
+		case a.code == http.StatusTooManyRequests:
+			limited++
+		case a.code >= 500: // go-tfe asks again, and nobody notices
 			t.Errorf("polset answered %s %s with %d", a.method, a.path, a.code)
 		}
 	}
 	w.audit()
-	_, _ = fmt.Fprintf(t.Output(), "go-tfe %s on %s: %d requests in %s\n%s\n",
-		clientVersion, filepath.Base(t.Name()), len(w.answers), elapsed.Round(time.Second/10), want.summary(report.outcomes))
+	_, _ = fmt.Fprintf(t.Output(), "go-tfe %s on %s: %d requests in %s, and %d that were too many\n%s\n",
+		clientVersion, filepath.Base(t.Name()), len(w.answers)-limited, elapsed.Round(time.Second/10), limited, want.summary(report.outcomes))
 }
