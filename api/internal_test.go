@@ -83,3 +83,15 @@ func TestLimiterForgets(t *testing.T) {
 		t.Errorf("%d buckets are remembered", len(l.buckets))
 	}
 }
+
+// TestStandIn shows what go-tfe's tests want to see of a repository that the
+// GitHub App reads, wherever the operator's GitHub is.
+func TestStandIn(t *testing.T) {
+	vcs := &polset.VCS{Identifier: "acme/policies", InstallationID: "ghain-1", HTTPURL: "http://127.0.0.1:3000"}
+	for conformance, want := range map[bool]string{false: "http://127.0.0.1:3000/acme/policies", true: "https://github.com/acme/policies"} {
+		a := &API{Config: Config{GitHubURL: "http://127.0.0.1:3000", Conformance: conformance}}
+		if got := a.vcsRepo(vcs, false).RepositoryHTTPURL; got != want {
+			t.Errorf("with conformance %t: %s, want %s", conformance, got, want)
+		}
+	}
+}

