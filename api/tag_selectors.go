@@ -100,11 +100,12 @@ func readTagSelectors(pointer string, drafts []tagSelectorDraft) ([]polset.TagSe
 	selectors := make([]polset.TagSelector, len(drafts))
 	for i, d := range drafts {
 		at := fmt.Sprintf("%s/%d", pointer, i)
-		if d.Key == "" || len(d.Key) > maxTagKey {
-			wrong = append(wrong, malformedDocument(at+"/tag-key", fmt.Sprintf("tag-key must be 1 to %d bytes.", maxTagKey)))
+		// What no tag can be would select nothing.
+		if d.Key == "" || !validTag(d.Key, maxTagKey) {
+			wrong = append(wrong, malformedDocument(at+"/tag-key", fmt.Sprintf("tag-key must be 1 to %d characters, without control characters and without spaces around it.", maxTagKey)))
 		}
-		if d.Value != nil && len(*d.Value) > maxTagValue {
-			wrong = append(wrong, malformedDocument(at+"/tag-value", fmt.Sprintf("tag-value must not exceed %d bytes.", maxTagValue)))
+		if d.Value != nil && !validTag(*d.Value, maxTagValue) {
+			wrong = append(wrong, malformedDocument(at+"/tag-value", fmt.Sprintf("tag-value must be up to %d characters, without control characters and without spaces around it.", maxTagValue)))
 		}
 		selectors[i] = polset.TagSelector(d)
 	}

@@ -601,3 +601,19 @@ func TestHostileUploads(t *testing.T) {
 		})
 	}
 }
+
+// An upload would take the place of the policies that a set holds.
+func TestNoUploadBesidePolicies(t *testing.T) {
+	w := newWorld(t)
+	set := w.policySet("of-policies", "sentinel")
+	policy := w.policy("ours", "sentinel", set)
+	refused(t, w.ask(w.acme, "POST", "/policy-sets/"+set+"/versions", ""), http.StatusUnprocessableEntity, "")
+	body := `{"data":[{"type":"policies","id":"` + policy + `"}]}`
+	if a := w.ask(w.acme, "DELETE", "/policy-sets/"+set+"/relationships/policies", body); a.status != http.StatusNoContent {
+		t.Fatal(a.body)
+	}
+	if a := w.ask(w.acme, "POST", "/policy-sets/"+set+"/versions", ""); a.status != http.StatusCreated {
+		t.Error(a.body)
+	}
+	refused(t, w.ask(w.acme, "POST", "/policy-sets/"+set+"/relationships/policies", body), http.StatusUnprocessableEntity, "/data")
+}

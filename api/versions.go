@@ -125,7 +125,7 @@ func (a *API) createVersion(r *request) error {
 	if errors.Is(err, polset.ErrConflict) {
 		return problem{
 			Status: http.StatusUnprocessableEntity, Title: "unprocessable entity",
-			Detail: "The policy set follows a repository, whose commits are its versions. Push to it, or remove vcs-repo from the policy set to upload versions.",
+			Detail: "The policy set follows a repository or holds individual policies, and its versions are made of these. Remove vcs-repo and the policies from it to upload versions, or make another policy set.",
 		}
 	}
 	if err != nil {

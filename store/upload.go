@@ -21,7 +21,9 @@ import (
 const uploadAbandonedAfter = 2 * time.Hour
 
 // CreateVersion makes a version that waits for an upload, and which is the
-// newest of its policy set. ErrConflict says that the set follows a repository.
+// newest of its policy set. ErrConflict says that the set's versions are made of
+// something else: it follows a repository, or holds individual policies, whose
+// place the upload would take.
 func (s *Store) CreateVersion(ctx context.Context, by polset.Principal, policySetID string) (polset.Version, error) {
 	var out polset.Version
 	err := s.write(ctx, by, func(ctx context.Context, tx *tx) error {
@@ -31,6 +33,11 @@ func (s *Store) CreateVersion(ctx context.Context, by polset.Principal, policySe
 		}
 		if set.RepositoryID.Valid {
 			return fmt.Errorf("the policy set follows a repository: %w", polset.ErrConflict)
+		}
+		if n, err := tx.CountPoliciesOfSet(ctx, set.ID); err != nil {
+			return err
+		} else if n > 0 {
+			return fmt.Errorf("the policy set holds policies: %w", polset.ErrConflict)
 		}
 		id := polset.NewID("polsetver")
 		if err := tx.InsertVersion(ctx, rows.InsertVersionParams{ID: id, PolicySetID: set.ID, Source: polset.SourceAPI, Now: tx.now}); err != nil {
