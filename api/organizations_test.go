@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"errors"
 	"net/http"
 	"testing"
 
@@ -73,7 +74,7 @@ func TestOrganizations(t *testing.T) {
 		if err != nil || renamed.Name != "tst-2" || renamed.ExternalID != org.ExternalID {
 			t.Fatalf("%v %+v", err, renamed)
 		}
-		if _, err := site.Organizations.Read(ctx, "tst-1"); err != tfe.ErrResourceNotFound {
+		if _, err := site.Organizations.Read(ctx, "tst-1"); !errors.Is(err, tfe.ErrResourceNotFound) {
 			t.Errorf("the old name: %v", err)
 		}
 		project, err := site.Projects.Read(ctx, org.DefaultProject.ID)

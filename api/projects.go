@@ -156,7 +156,7 @@ func shownProject(by polset.Principal, p polset.Project, want includes) (shown r
 	attributes.Permissions = &projectPermissions{CanRead: true, CanUpdate: manages, CanDestroy: manages && !p.Default, CanCreateWorkspace: manages}
 	res.Attributes = attributes
 	if want["effective_tag_bindings"] {
-		var ids []string
+		ids := make([]string, 0, len(p.Tags))
 		for _, t := range p.Tags {
 			tag := effectiveTagResource("", t)
 			included, ids = append(included, tag), append(ids, tag.ID)

@@ -318,7 +318,7 @@ func (a *API) createRun(r *request) error {
 			Detail: "The workspace has no configuration version that was uploaded and is not provisional. Upload one first.",
 		}
 	case errors.Is(err, polset.ErrNotFound):
-		return noSuchConfiguration
+		return errNoSuchConfiguration
 	case errors.Is(err, polset.ErrConflict):
 		return problem{
 			Status: http.StatusUnprocessableEntity, Title: "invalid relationship", Pointer: pointer,
@@ -330,9 +330,9 @@ func (a *API) createRun(r *request) error {
 	return r.send(http.StatusCreated, single(a.runResource(r.by, run)))
 }
 
-// noSuchConfiguration answers for both relationships of a run: it must not tell
+// errNoSuchConfiguration answers for both relationships of a run: it must not tell
 // which of the two exists in another organization.
-var noSuchConfiguration = problem{
+var errNoSuchConfiguration = problem{
 	Status: http.StatusUnprocessableEntity, Title: "invalid relationship", Pointer: "/data/relationships",
 	Detail: "The workspace was not found, or has no such configuration version.",
 }
@@ -340,11 +340,11 @@ var noSuchConfiguration = problem{
 // namedWorkspace is the workspace that a request relates to.
 func (a *API) namedWorkspace(r *request, id string) (polset.Workspace, error) {
 	if !plausibleID.MatchString(id) {
-		return polset.Workspace{}, noSuchConfiguration
+		return polset.Workspace{}, errNoSuchConfiguration
 	}
 	w, err := a.Workspaces.Workspace(r.ctx(), r.by, id)
 	if errors.Is(err, polset.ErrNotFound) {
-		return w, noSuchConfiguration
+		return w, errNoSuchConfiguration
 	}
 	return w, err
 }

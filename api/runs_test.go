@@ -26,7 +26,7 @@ import (
 var (
 	_ = thing("configuration_version", func(e *estate) string {
 		id := e.create("/workspaces/{workspace}/configuration-versions", manualConfiguration)
-		e.world.upload(e.token, id, "terraform of "+e.name)
+		e.upload(e.token, id, "terraform of "+e.name)
 		return id
 	})
 	_ = thing("run", func(e *estate) string { return e.create("/runs", runOf) })

@@ -151,7 +151,7 @@ func TestAccount(t *testing.T) {
 	w := newWorld(t)
 	for token, site := range map[string]bool{admin: true, w.acme: false, w.guest: false} {
 		user, err := w.client(token).Users.ReadCurrent(t.Context())
-		if err != nil || user.ID == "" || user.Username == "" || !user.IsServiceAccount || *user.IsSiteAdmin != site || user.Permissions.CanCreateOrganizations != site {
+		if err != nil || user.ID == "" || user.Username == "" || !user.IsServiceAccount || *user.IsAdmin != site || user.Permissions.CanCreateOrganizations != site {
 			t.Errorf("%v %+v", err, user)
 		}
 	}

@@ -66,7 +66,15 @@ func (a *API) workspaceRoutes() []Route {
 		workspace  = prefix + "/workspaces/:workspace"
 		tags       = workspace + "/relationships/tags"
 	)
-	routes := []Route{
+	at := func(path string) []Route { // its id, or its name in its organization
+		return []Route{
+			{http.MethodGet, path, AccessToken, read, a.showWorkspace, shows("workspaces", workspaceAttributes{}, "Show a workspace").including(workspaceIncludes...)},
+			{http.MethodPatch, path, AccessToken, manage, a.updateWorkspace, changes("workspaces", workspaceShape{}, workspaceAttributes{}, "Change a workspace")},
+			{http.MethodDelete, path, AccessToken, manage, a.deleteWorkspace, answers204("Delete a workspace with its configuration versions and runs")},
+			{http.MethodPost, path + "/actions/safe-delete", AccessToken, manage, a.deleteWorkspace, answers204("Delete a workspace; polset's manage no resources, so that it is always safe")},
+		}
+	}
+	return slices.Concat(at(workspace), at(named), []Route{
 		{http.MethodGet, workspaces, AccessToken, read, a.listWorkspaces, lists("workspaces", workspaceAttributes{}, "List workspaces").
 			with("search[name]", "search[wildcard-name]", "search[tags]", "search[exclude-tags]", "filter[project][id]", "filter[tagged][n][key]", "filter[tagged][n][value]", "sort").
 			including(workspaceIncludes...)},
@@ -78,17 +86,7 @@ func (a *API) workspaceRoutes() []Route {
 		{http.MethodPost, tags, AccessToken, manage, a.addTagNames, answers204("Add tags that are keys only to a workspace").takingMany("tags", tagNameAttributes{})},
 		{http.MethodDelete, tags, AccessToken, manage, a.removeTagNames, answers204("Take tags from a workspace").takingMany("tags", tagNameAttributes{})},
 		{http.MethodGet, workspace + "/relationships/remote-state-consumers", AccessToken, read, a.listStateConsumers, lists("workspaces", workspaceAttributes{}, "List the workspaces that may read a workspace's state, of which polset has none")},
-	}
-	// By its id, and by its name in its organization.
-	for _, path := range []string{workspace, named} {
-		routes = append(routes,
-			Route{http.MethodGet, path, AccessToken, read, a.showWorkspace, shows("workspaces", workspaceAttributes{}, "Show a workspace").including(workspaceIncludes...)},
-			Route{http.MethodPatch, path, AccessToken, manage, a.updateWorkspace, changes("workspaces", workspaceShape{}, workspaceAttributes{}, "Change a workspace")},
-			Route{http.MethodDelete, path, AccessToken, manage, a.deleteWorkspace, answers204("Delete a workspace with its configuration versions and runs")},
-			Route{http.MethodPost, path + "/actions/safe-delete", AccessToken, manage, a.deleteWorkspace, answers204("Delete a workspace; polset's manage no resources, so that it is always safe")},
-		)
-	}
-	return routes
+	})
 }
 
 // workspaceAttributes is a workspace as HCP Terraform shows it. polset runs no
@@ -227,10 +225,7 @@ func (i instant) time() (time.Time, error) { return time.Parse(time.RFC3339, str
 
 // MarshalJSON implements json.Marshaler.
 func (i instant) MarshalJSON() ([]byte, error) {
-	at, err := i.time()
-	if err != nil {
-		return []byte("null"), nil // refused, or not set
-	}
+	at, _ := i.time() // what was not set, or is refused, is null
 	return iso8601(at).MarshalJSON()
 }
 
