@@ -69,7 +69,7 @@ $(GOBIN)/versitygw:
 
 .PHONY: conformance
 conformance: build test-deps ## Run the integration tests of HashiCorp's own client, go-tfe, against bin/polset.
-	$(SERVICES) -- go test -count=1 -v -timeout 15m -run TestConformance ./internal/polsettest/conformance -polset $(CURDIR)/bin/polset
+	$(SERVICES) -- go test -tags conformance -count=1 -v -timeout 15m -run TestConformance ./internal/polsettest/conformance -polset $(CURDIR)/bin/polset
 
 .PHONY: check
 check: fmt-check vet lint rooms ## Check format, vet, lint and the import rules.
@@ -88,7 +88,7 @@ $(GOBIN)/gofumpt:
 
 .PHONY: vet
 vet:
-	go vet ./...
+	go vet -tags conformance ./...
 
 .PHONY: lint
 lint: $(GOBIN)/golangci-lint

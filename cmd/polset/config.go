@@ -46,7 +46,7 @@ type config struct {
 	Listen         string `env:"POLSET_LISTEN" default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address to listen on (${default})."`
 	PublicURL      string `env:"POLSET_PUBLIC_URL" placeholder:"URL" help:"URL under which clients and GitHub reach polset. Default: the listen address."`
 	BootstrapToken string `env:"POLSET_BOOTSTRAP_TOKEN" placeholder:"TOKEN" help:"A site-admin API token that is accepted while the server runs with it."`
-	Conformance    bool   `env:"POLSET_CONFORMANCE" help:"Answer the two endpoints that only go-tfe's own tests need: not for production."`
+	Conformance    bool   `env:"POLSET_CONFORMANCE" help:"Answer what only go-tfe's own tests need: not for production."`
 	TLSCert        string `name:"tls-cert" env:"POLSET_TLS_CERT" placeholder:"FILE" help:"Certificate chain (PEM); reloaded when it changes."`
 	TLSKey         string `name:"tls-key" env:"POLSET_TLS_KEY" placeholder:"FILE" help:"Key of the certificate (PEM)."`
 

@@ -1,11 +1,15 @@
 package conformance_test
 
 import (
+	_ "embed"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 )
+
+//go:embed expected.txt
+var expected string
 
 // What can become of a test.
 const (
