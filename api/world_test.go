@@ -1,10 +1,13 @@
 package api_test
 
 import (
+	"context"
+	"errors"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,15 +36,46 @@ type world struct {
 	acmeID, evilID    string // the organizations'
 }
 
+// firstRows is a database that holds nothing yet. To make its tables takes longer
+// than most tests, so that it is done once.
+var firstRows = sync.OnceValues(func() (first struct {
+	key  store.Key
+	file []byte
+}, err error,
+) {
+	dir, err := os.MkdirTemp("", "polset-api-")
+	if err != nil {
+		return first, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if first.key, err = store.ParseKey(store.NewKey()); err != nil {
+		return first, err
+	}
+	file := filepath.Join(dir, "polset.db")
+	s, err := store.Open(context.Background(), store.Config{URL: file, Key: first.key})
+	if err != nil {
+		return first, err
+	}
+	if err := s.Close(); err != nil {
+		return first, err
+	}
+	first.file, err = os.ReadFile(file)
+	return first, err
+})
+
 func newWorld(t *testing.T, adjust ...func(*api.Config)) *world {
 	t.Helper()
 	w := &world{server: &server{fakeStore: newFakeStore(), t: t}}
 	w.dir = t.TempDir()
-	key, err := store.ParseKey(store.NewKey())
+	first, err := firstRows()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.store, err = store.Open(t.Context(), store.Config{URL: filepath.Join(w.dir, "polset.db"), Key: key}); err != nil {
+	file := filepath.Join(w.dir, "polset.db")
+	if err := os.WriteFile(file, first.file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if w.store, err = store.Open(t.Context(), store.Config{URL: file, Key: first.key}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
