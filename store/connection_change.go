@@ -92,6 +92,7 @@ func (t *tx) applyConnectionChange(ctx context.Context, r *rows.Connection, c po
 	if err != nil {
 		return nil, err
 	}
+	slices.Sort(before) // a database's own order may be another
 	wanted := slices.Clone(before)
 	if c.Projects != nil {
 		wanted = *c.Projects

@@ -1,9 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 
 	"github.com/polset/polset"
 	"github.com/polset/polset/store/internal/rows"
@@ -49,10 +51,11 @@ func (s *Store) addProjects(ctx context.Context, list []polset.Connection) error
 	}
 	var q filter
 	q.in("connection_id", ids)
-	pairs, err := queryAll(ctx, s, "connection_projects", "SELECT connection_id, project_id FROM connection_projects"+q.where()+" ORDER BY project_id",
+	pairs, err := queryAll(ctx, s, "connection_projects", "SELECT connection_id, project_id FROM connection_projects"+q.where(),
 		q.args, func(result *sql.Rows) (p rows.ConnectionProject, err error) {
 			return p, result.Scan(&p.ConnectionID, &p.ProjectID)
 		})
+	slices.SortFunc(pairs, func(a, b rows.ConnectionProject) int { return cmp.Compare(a.ProjectID, b.ProjectID) })
 	for _, p := range pairs {
 		c := &list[at[p.ConnectionID]]
 		c.Projects = append(c.Projects, p.ProjectID)

@@ -29,9 +29,20 @@ func (t *tx) policiesChanged(ctx context.Context, policySetID string) error {
 	return t.PoliciesChanged(ctx, rows.PoliciesChangedParams{ID: policySetID, Now: t.now})
 }
 
-// policyChanged is policiesChanged for every policy set that holds a policy.
+// policyChanged is policiesChanged for every policy set that holds a policy. It
+// locks them in the order in which everybody does.
 func (t *tx) policyChanged(ctx context.Context, policyID string) error {
 	t.materialize = true
+	sets, err := t.PolicySetsOfPolicy(ctx, policyID)
+	if err != nil {
+		return err
+	}
+	slices.Sort(sets)
+	for _, id := range sets {
+		if err := t.lock(ctx, policySetRow, id); err != nil && !errors.Is(err, polset.ErrNotFound) {
+			return err
+		}
+	}
 	return t.PolicyChanged(ctx, rows.PolicyChangedParams{PolicyID: policyID, Now: t.now})
 }
 
@@ -216,6 +227,10 @@ func (t *tx) materialized(ctx context.Context, set rows.PolicySet, m polset.Mate
 			inForce = m.Newest.ID // again, where it had ceased to be
 		}
 		return inForce, end(polset.IngestionUnchanged, m.Newest.ID, "")
+	case set.RepositoryID.Valid:
+		// It follows a repository meanwhile: its policies went for what comes
+		// from there, and are in force until that is.
+		return set.MaterializedVersionID, nil
 	case set.MaterializedVersionID != "":
 		return "", end(polset.IngestionIgnored, "", "the policy set holds no policies any more")
 	}

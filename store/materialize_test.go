@@ -317,3 +317,54 @@ func TestMaterializedVersionIsNoNewest(t *testing.T) {
 		}
 	})
 }
+
+// A set that begins to follow a repository while a change of its policies waits
+// keeps what was made of them in force until it has something in its place.
+func TestFollowingWhileAChangeWaits(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		installed := b.installed(51, "acme", b.org.Name)
+		set := b.plainSet("net", polset.KindOPA)
+		p := b.policy("rule", polset.KindOPA, set.ID)
+		made := b.settle(b.claimed(b.Store), madeOf("a")).MaterializedVersionID
+		query := "data.rule.more"
+		b.must(second(b.UpdatePolicy(b.ctx(), admin, p.ID, polset.PolicyUpdate{Query: &query})))
+		b.must(second(b.UpdatePolicySet(b.ctx(), admin, set.ID, polset.PolicySetChange{
+			VCS: &polset.VCSDraft{
+				Identifier: "acme/policies", InstallationID: installed.ID, Branch: "main", Head: polset.Head{Branch: "main", Commit: "c0"},
+				Facts: polset.RepositoryFacts{RepositoryRef: polset.RepositoryRef{ID: 42, Identifier: "acme/policies"}, DefaultBranch: "main"},
+			},
+			Members: map[polset.Relation][]string{polset.RelationPolicies: {}},
+		})))
+		m := b.claimed(b.Store)
+		if len(m.Policies) != 0 {
+			b.Fatalf("claimed %+v", m)
+		}
+		if after := b.settle(m, polset.MaterializationOutcome{}); after.MaterializedVersionID != made {
+			b.Fatalf("%q is in force, and nothing has come in the place of %s", after.MaterializedVersionID, made)
+		}
+		b.idle()
+
+		b.pull(7, "d0")
+		if list := b.trials("7 d0"); list[0].Current == nil || list[0].Current.ID != made {
+			b.Errorf("a dry run is compared with %+v", list[0].Current)
+		}
+
+		// What the policies were is lifted when nothing comes any more.
+		b.must(second(b.UpdatePolicySet(b.ctx(), admin, set.ID, polset.PolicySetChange{RemoveVCS: true})))
+		if after := b.settle(b.claimed(b.Store), polset.MaterializationOutcome{}); after.MaterializedVersionID != "" {
+			b.Errorf("%s is in force for ever", after.MaterializedVersionID)
+		}
+		b.verify()
+	})
+}
+
+// Not to follow what is not followed changes nothing.
+func TestNothingIsLeft(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		set := b.plainSet("net", polset.KindOPA)
+		b.policy("rule", polset.KindOPA, set.ID)
+		b.settle(b.claimed(b.Store), madeOf("a"))
+		b.must(second(b.UpdatePolicySet(b.ctx(), admin, set.ID, polset.PolicySetChange{RemoveVCS: true})))
+		b.idle()
+	})
+}

@@ -270,7 +270,7 @@ func TestFromPoliciesToRepository(t *testing.T) {
 		rule := b.policy("rule", polset.KindOPA)
 		p := b.plainSet("net", polset.KindOPA)
 		b.must(b.AddMembers(b.ctx(), admin, p.ID, polset.RelationPolicies, []string{rule.ID}))
-		b.exec(`UPDATE policy_sets SET materialized_version_id = 'polsetver-made', materialized_revision = policies_revision WHERE id = $1`, p.ID)
+		b.settle(b.claimed(b.Store), madeOf("a"))
 		vcs := polset.VCSDraft{Identifier: "acme/policies", TokenID: b.conn.TokenID, Head: polset.Head{Branch: "main", Commit: "c1"}}
 		b.refusedAt(second(b.UpdatePolicySet(b.ctx(), admin, p.ID, polset.PolicySetChange{VCS: &vcs})), "vcs-repo -1")
 		if n := b.count("SELECT count(*) FROM repositories"); n != 0 || b.set(p.ID).VCS != nil {

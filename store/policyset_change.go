@@ -70,7 +70,7 @@ func (s *Store) UpdatePolicySet(ctx context.Context, by polset.Principal, id str
 		if _, err := tx.arrange(ctx, set, now, arrangement{members: c.Members, selectors: c.TagSelectors}); err != nil {
 			return err
 		}
-		if c.RemoveVCS && set.CurrentVersionID == "" && set.MaterializedVersionID != "" {
+		if c.RemoveVCS && before.PolicySet.RepositoryID.Valid && set.CurrentVersionID == "" && set.MaterializedVersionID != "" {
 			// It was kept in force for a version that does not come any more.
 			if err := tx.policiesChanged(ctx, id); err != nil {
 				return err

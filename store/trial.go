@@ -94,10 +94,11 @@ func (s *Store) claimTrial(ctx context.Context, tx *tx, row rows.DryRun, ttl tim
 	if trial.Remote, trial.Connected, err = s.remoteFor(ctx, tx, r, row.TokenID, row.InstallationID); err != nil {
 		return nil, err
 	}
-	if set.PolicySet.CurrentVersionID == "" {
+	inForce := cmp.Or(set.PolicySet.CurrentVersionID, set.PolicySet.MaterializedVersionID)
+	if inForce == "" {
 		return trial, nil
 	}
-	v, err := tx.Version(ctx, set.PolicySet.CurrentVersionID)
+	v, err := tx.Version(ctx, inForce)
 	if err != nil {
 		return nil, err
 	}
