@@ -378,3 +378,42 @@ func TestPolicyIsHeldBeforeItsSet(t *testing.T) {
 		}
 	})
 }
+
+// A policy tells its sets of a change in the order in which everybody holds
+// sets: with the first out of reach it has none of the others in its hands.
+func TestSetsOfAPolicyAreHeldInOrder(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		if _, shared := b.dialect.(*postgresDialect); !shared {
+			return // one writer at a time
+		}
+		var sets []string
+		for n := range 12 {
+			sets = append(sets, b.plainSet(fmt.Sprintf("net-%d", n), polset.KindSentinel).ID)
+		}
+		rule := b.policy("rule", polset.KindSentinel)
+		for _, id := range sets {
+			b.must(b.AddMembers(b.ctx(), admin, id, polset.RelationPolicies, []string{rule.ID}))
+		}
+		slices.Sort(sets)
+		hold, err := b.dialect.writer().BeginTx(b.ctx(), nil)
+		b.must(err)
+		_, err = hold.ExecContext(b.ctx(), "UPDATE policy_sets SET description = 'held' WHERE id = $1", sets[0])
+		b.must(err)
+		done := make(chan error, 1)
+		go func() { done <- b.DeletePolicy(b.ctx(), admin, rule.ID) }()
+		eventuallyBlocked(b)
+		// Before the database would find out that they wait for each other.
+		_, err = hold.ExecContext(b.ctx(), "SET LOCAL lock_timeout = '500ms'")
+		b.must(err)
+		if _, err = hold.ExecContext(b.ctx(), "UPDATE policy_sets SET description = 'held' WHERE id <> $1", sets[0]); err != nil {
+			b.Errorf("a later set is held before the first: %v", err)
+		}
+		b.must(hold.Commit())
+		b.must(<-done)
+		for _, id := range sets {
+			if b.revision(id) != 2 {
+				b.Errorf("set %s was not told: revision %d", id, b.revision(id))
+			}
+		}
+	})
+}
