@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -168,8 +169,8 @@ func (s *Store) DeleteProject(ctx context.Context, by polset.Principal, id strin
 		}
 		// A workspace that came since violates a constraint here, and the
 		// transaction begins anew.
-		if err := tx.DeleteProject(ctx, id); err != nil {
-			return err
+		if n, err := tx.DeleteProject(ctx, id); err != nil || n == 0 {
+			return cmp.Or(err, polset.ErrNotFound) // somebody else did
 		}
 		tx.note(r.Project.OrganizationID, "project.deleted", id, map[string]string{"name": r.Project.Name})
 		return nil

@@ -5,9 +5,9 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/polset/polset"
@@ -179,8 +179,8 @@ func (s *Store) UnbindWorkspaceTags(ctx context.Context, by polset.Principal, wo
 				}
 			}
 		}
-		if len(gone) > 0 {
-			tx.note(now.OrganizationID, "tags.unbound", workspaceID, gone)
+		if err := tx.noteTags(now.OrganizationID, "tags.unbound", ofWorkspace(workspaceID), gone); err != nil {
+			return err
 		}
 		out, err = tx.workspace(ctx, by, workspaceID)
 		return err
@@ -211,14 +211,22 @@ func (s *Store) BindProjectTags(ctx context.Context, by polset.Principal, projec
 	return out, nil
 }
 
-// bindTags adds tags to what the transaction has locked or made.
+// bindTags adds tags to what the transaction has locked or made; those that are
+// bound already are passed over.
 func (t *tx) bindTags(ctx context.Context, organizationID string, to tagged, tags []polset.TagBinding) error {
 	if len(tags) == 0 {
 		return nil
 	}
-	details := make(map[string]string, len(tags))
+	now, err := tagsOf(ctx, t.Queries, to)
+	if err != nil {
+		return err
+	}
+	bound := map[string]string{}
 	for _, tag := range tags {
-		var err error
+		_, again := bound[tag.Key] // the last of a key counts
+		if !again && slices.ContainsFunc(now, func(have polset.TagBinding) bool { return have.Key == tag.Key && have.Value == tag.Value }) {
+			continue
+		}
 		if to.workspaceID != "" {
 			err = t.BindTagToWorkspace(ctx, rows.BindTagToWorkspaceParams{WorkspaceID: nullString(to.workspaceID), TagKey: tag.Key, TagValue: tag.Value})
 		} else {
@@ -227,7 +235,7 @@ func (t *tx) bindTags(ctx context.Context, organizationID string, to tagged, tag
 		if err != nil {
 			return err
 		}
-		details[tag.Key] = tag.Value
+		bound[tag.Key] = tag.Value
 	}
 	count, err := t.countTags(ctx, to)
 	if err != nil {
@@ -236,26 +244,47 @@ func (t *tx) bindTags(ctx context.Context, organizationID string, to tagged, tag
 	if count > MaxTagBindings {
 		return fmt.Errorf("%d tags would be bound, and %d are the most: %w", count, MaxTagBindings, polset.ErrTooMany)
 	}
-	t.note(organizationID, "tags.bound", to.id(), details)
-	return nil
+	return t.noteTags(organizationID, "tags.bound", to, bound)
 }
 
 // rebindTags makes the tags all that are bound.
 func (t *tx) rebindTags(ctx context.Context, organizationID string, to tagged, tags []polset.TagBinding) error {
-	var n int64
-	var err error
-	if to.workspaceID != "" {
-		n, err = t.UnbindTagsOfWorkspace(ctx, nullString(to.workspaceID))
-	} else {
-		n, err = t.UnbindTagsOfProject(ctx, nullString(to.projectID))
-	}
+	now, err := tagsOf(ctx, t.Queries, to)
 	if err != nil {
 		return err
 	}
-	if n > 0 {
-		t.note(organizationID, "tags.unbound", to.id(), map[string]string{"count": strconv.FormatInt(n, 10)})
+	gone := map[string]string{}
+	for _, have := range now {
+		if slices.ContainsFunc(tags, func(tag polset.TagBinding) bool { return tag.Key == have.Key }) {
+			continue
+		}
+		if to.workspaceID != "" {
+			err = t.UnbindTagOfWorkspace(ctx, rows.UnbindTagOfWorkspaceParams{WorkspaceID: nullString(to.workspaceID), TagKey: have.Key})
+		} else {
+			err = t.UnbindTagOfProject(ctx, rows.UnbindTagOfProjectParams{ProjectID: nullString(to.projectID), TagKey: have.Key})
+		}
+		if err != nil {
+			return err
+		}
+		gone[have.Key] = have.Value
+	}
+	if err := t.noteTags(organizationID, "tags.unbound", to, gone); err != nil {
+		return err
 	}
 	return t.bindTags(ctx, organizationID, to, tags)
+}
+
+// noteTags tells the audit chain of tags, as JSON: one may have no value.
+func (t *tx) noteTags(organizationID, action string, to tagged, tags map[string]string) error {
+	if len(tags) == 0 {
+		return nil
+	}
+	text, err := json.Marshal(tags)
+	if err != nil {
+		return err
+	}
+	t.note(organizationID, action, to.id(), map[string]string{"tags": string(text)})
+	return nil
 }
 
 func (t *tx) countTags(ctx context.Context, to tagged) (int64, error) {

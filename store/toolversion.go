@@ -1,10 +1,13 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/polset/polset"
 	"github.com/polset/polset/store/internal/rows"
@@ -92,7 +95,13 @@ func (s *Store) UpdateToolVersion(ctx context.Context, by polset.Principal, tool
 		if err != nil {
 			return err
 		}
+		before := v
 		v = v.With(c)
+		changed := toolChanges(before, v)
+		if len(changed) == 0 {
+			out = before
+			return nil
+		}
 		builds, err := json.Marshal(v.Builds)
 		if err != nil {
 			return err
@@ -104,7 +113,9 @@ func (s *Store) UpdateToolVersion(ctx context.Context, by polset.Principal, tool
 		if err != nil {
 			return s.nameTaken(err)
 		}
-		tx.note(polset.ChainSite, "tool-version.updated", id, map[string]string{"tool": string(tool), "version": v.Version, "url": v.URL, "sha": v.SHA})
+		tx.note(polset.ChainSite, "tool-version.updated", id, map[string]string{
+			"changed": strings.Join(changed, " "), "tool": string(tool), "version": v.Version, "url": v.URL, "sha": v.SHA,
+		})
 		out, err = toolVersionOf(ctx, tx.Queries, tool, id)
 		return err
 	})
@@ -112,6 +123,29 @@ func (s *Store) UpdateToolVersion(ctx context.Context, by polset.Principal, tool
 		return polset.ToolVersion{}, fmt.Errorf("update tool version %s: %w", id, err)
 	}
 	return out, nil
+}
+
+// toolChanges names the attributes that became others.
+func toolChanges(before, after polset.ToolVersion) (changed []string) {
+	for _, a := range []struct {
+		name    string
+		changed bool
+	}{
+		{"version", after.Version != before.Version},
+		{"url", after.URL != before.URL},
+		{"sha", after.SHA != before.SHA},
+		{"archs", !slices.Equal(after.Builds, before.Builds)},
+		{"official", after.Official != before.Official},
+		{"enabled", after.Enabled != before.Enabled},
+		{"beta", after.Beta != before.Beta},
+		{"deprecated", after.Deprecated != before.Deprecated},
+		{"deprecated-reason", after.DeprecatedReason != before.DeprecatedReason},
+	} {
+		if a.changed {
+			changed = append(changed, a.name)
+		}
+	}
+	return changed
 }
 
 // DeleteToolVersion removes a version of a tool. Policy sets that ask for it
@@ -122,8 +156,11 @@ func (s *Store) DeleteToolVersion(ctx context.Context, by polset.Principal, tool
 		if err != nil {
 			return err
 		}
+		if n, err := tx.DeleteToolVersion(ctx, id); err != nil || n == 0 {
+			return cmp.Or(err, polset.ErrNotFound) // somebody else did
+		}
 		tx.note(polset.ChainSite, "tool-version.deleted", id, map[string]string{"tool": string(tool), "version": v.Version})
-		return tx.DeleteToolVersion(ctx, id)
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("delete tool version %s: %w", id, err)

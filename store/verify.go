@@ -36,11 +36,11 @@ type AuditHead struct {
 const auditBatch = 1000
 
 // VerifyAudit walks every chain from its first row to its head, and compares
-// what the rows of versions and policy sets say with what was written when
-// they were made: no row without its entry, and no entry without its row, short
-// of a deletion that was written too. expected names hashes that were the heads of chains once:
-// each must still be in its chain. The error is a *BrokenChain when the trail
-// does not hold.
+// what the rows of versions, policy sets and policies say with what was written
+// when they were made: no row without its entry, and no entry without its row,
+// short of a deletion that was written too. expected names hashes that were the
+// heads of chains once: each must still be in its chain. The error is a
+// *BrokenChain when the trail does not hold.
 //
 // The whole walk reads one snapshot, so that a server may go on beside it.
 func (s *Store) VerifyAudit(ctx context.Context, expected map[string]string) (_ []AuditHead, err error) {
@@ -55,7 +55,7 @@ func (s *Store) VerifyAudit(ctx context.Context, expected map[string]string) (_ 
 	}()
 	a := auditor{
 		Queries: rows.New(snapshot), digests: map[string]fact{}, currents: map[string]fact{},
-		materialized: map[string]fact{}, deleted: map[string]bool{},
+		materialized: map[string]fact{}, codes: map[string]fact{}, deleted: map[string]bool{},
 	}
 	return a.verify(ctx, expected)
 }
@@ -69,13 +69,14 @@ type auditor struct {
 	// materialized is the version of the set's own policies that is in force,
 	// "" for none, by policy set.
 	materialized map[string]fact
-	deleted      map[string]bool // policy sets and organizations
+	codes        map[string]fact // the digest of a policy's code, by policy
+	deleted      map[string]bool // policy sets, policies and organizations
 }
 
 // A fact is what an entry says, and where.
 type fact struct {
 	value     string
-	policySet string
+	of        string // the policy set, or the policy, with which it ends
 	chain     string
 	sequence  int64
 }
@@ -186,7 +187,9 @@ func (a *auditor) remember(e polset.AuditEntry) {
 		a.currents[e.Subject] = fact{e.Details["version"], e.Subject, e.Chain, e.Sequence}
 	case "policy-set.materialized":
 		a.materialized[e.Subject] = fact{e.Details["version"], e.Subject, e.Chain, e.Sequence}
-	case "policy-set.deleted", "organization.deleted":
+	case "policy.uploaded":
+		a.codes[e.Subject] = fact{e.Details["digest"], e.Subject, e.Chain, e.Sequence}
+	case "policy-set.deleted", "policy.deleted", "organization.deleted":
 		a.deleted[e.Subject] = true
 	}
 }
@@ -226,7 +229,30 @@ func (a *auditor) compareRows(ctx context.Context) error {
 	if err := a.compareMaterialized(ctx); err != nil {
 		return err
 	}
+	if err := a.compareCodes(ctx); err != nil {
+		return err
+	}
 	return a.orphaned()
+}
+
+// compareCodes is compareRows for the code of policies.
+func (a *auditor) compareCodes(ctx context.Context) error {
+	list, err := a.CodesOfPolicies(ctx)
+	if err != nil {
+		return fmt.Errorf("verify audit: %w", err)
+	}
+	for _, r := range list {
+		f, ok := a.codes[r.ID]
+		delete(a.codes, r.ID)
+		switch {
+		case !ok:
+			return a.unwitnessedBy(ctx, r.OrganizationID, "policy "+r.ID+" has code, and no row tells of it")
+		case f.value != r.Digest:
+			return &BrokenChain{Chain: f.chain, Sequence: f.sequence, Why: fmt.Sprintf(
+				"it gives policy %s code with the digest %s, and the policy has %s", r.ID, f.value, r.Digest)}
+		}
+	}
+	return nil
 }
 
 // compareMaterialized is compareRows for what is in force of the sets' own
@@ -261,7 +287,7 @@ func (a *auditor) compareMaterialized(ctx context.Context) error {
 func (a *auditor) orphaned() error {
 	var list []*BrokenChain
 	lost := func(f fact, why string) {
-		if !a.deleted[f.policySet] && !a.deleted[f.chain] {
+		if !a.deleted[f.of] && !a.deleted[f.chain] {
 			list = append(list, &BrokenChain{Chain: f.chain, Sequence: f.sequence, Why: why})
 		}
 	}
@@ -270,6 +296,9 @@ func (a *auditor) orphaned() error {
 	}
 	for id, f := range a.materialized {
 		lost(f, fmt.Sprintf("it puts version %s of the policies of policy set %s in force, and none is", f.value, id))
+	}
+	for id, f := range a.codes {
+		lost(f, fmt.Sprintf("it gives policy %s code, and it has none", id))
 	}
 	for id, f := range a.currents {
 		lost(f, fmt.Sprintf("it puts version %s of policy set %s in force, and none is", f.value, id))
@@ -288,9 +317,13 @@ func (a *auditor) unwitnessed(ctx context.Context, policySetID, why string) erro
 	if err != nil {
 		return fmt.Errorf("verify audit: %w", err)
 	}
-	head, err := a.ChainHead(ctx, set.PolicySet.OrganizationID)
+	return a.unwitnessedBy(ctx, set.PolicySet.OrganizationID, why)
+}
+
+func (a *auditor) unwitnessedBy(ctx context.Context, chain, why string) error {
+	head, err := a.ChainHead(ctx, chain)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return fmt.Errorf("verify audit: %w", err)
 	}
-	return &BrokenChain{Chain: set.PolicySet.OrganizationID, Sequence: head.Sequence, Why: why}
+	return &BrokenChain{Chain: chain, Sequence: head.Sequence, Why: why}
 }

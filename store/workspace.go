@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -193,8 +194,8 @@ func (s *Store) DeleteWorkspace(ctx context.Context, by polset.Principal, id str
 		if err != nil {
 			return found(err)
 		}
-		if err := tx.DeleteWorkspace(ctx, id); err != nil {
-			return err
+		if n, err := tx.DeleteWorkspace(ctx, id); err != nil || n == 0 {
+			return cmp.Or(err, polset.ErrNotFound) // somebody else did
 		}
 		tx.note(r.Workspace.OrganizationID, "workspace.deleted", id, map[string]string{"name": r.Workspace.Name})
 		return nil

@@ -25,3 +25,6 @@ SELECT policy_set_id FROM policy_set_policies WHERE policy_id = $1 ORDER BY sequ
 -- name: InsertPolicySetPolicy :execrows
 INSERT INTO policy_set_policies (policy_set_id, policy_id) VALUES ($1, $2)
 ON CONFLICT (policy_set_id, policy_id) DO NOTHING;
+
+-- name: CodesOfPolicies :many
+SELECT organization_id, id, digest FROM policies WHERE digest <> '' ORDER BY sequence;

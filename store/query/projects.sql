@@ -12,7 +12,7 @@ WHERE projects.id = sqlc.arg(id)
 -- name: UpdateProject :exec
 UPDATE projects SET name = $2, description = $3, settings = $4, updated_at = sqlc.arg(now) WHERE id = $1;
 
--- name: DeleteProject :exec
+-- name: DeleteProject :execrows
 DELETE FROM projects WHERE id = $1;
 
 -- name: CountWorkspacesOfProject :one

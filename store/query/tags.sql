@@ -6,14 +6,11 @@ ON CONFLICT (workspace_id, tag_key) WHERE workspace_id IS NOT NULL DO UPDATE SET
 INSERT INTO tag_bindings (project_id, tag_key, tag_value) VALUES ($1, $2, $3)
 ON CONFLICT (project_id, tag_key) WHERE project_id IS NOT NULL DO UPDATE SET tag_value = excluded.tag_value;
 
--- name: UnbindTagsOfWorkspace :execrows
-DELETE FROM tag_bindings WHERE workspace_id = $1;
-
 -- name: UnbindTagOfWorkspace :exec
 DELETE FROM tag_bindings WHERE workspace_id = $1 AND tag_key = $2;
 
--- name: UnbindTagsOfProject :execrows
-DELETE FROM tag_bindings WHERE project_id = $1;
+-- name: UnbindTagOfProject :exec
+DELETE FROM tag_bindings WHERE project_id = $1 AND tag_key = $2;
 
 -- name: CountTagsOfWorkspace :one
 SELECT count(*) FROM tag_bindings WHERE workspace_id = $1;

@@ -15,5 +15,5 @@ SELECT count(*) FROM policy_sets WHERE kind = $1 AND policy_tool_version = $2;
 UPDATE tool_versions SET version = $2, url = $3, sha = $4, archs = $5, official = $6, enabled = $7, beta = $8, deprecated = $9, deprecated_reason = $10
 WHERE id = $1;
 
--- name: DeleteToolVersion :exec
+-- name: DeleteToolVersion :execrows
 DELETE FROM tool_versions WHERE id = $1;

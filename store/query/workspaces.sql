@@ -20,5 +20,5 @@ WHERE organizations.name = sqlc.arg(organization) AND workspaces.name = sqlc.arg
 -- name: UpdateWorkspace :exec
 UPDATE workspaces SET project_id = $2, name = $3, description = $4, settings = $5, updated_at = sqlc.arg(now) WHERE id = $1;
 
--- name: DeleteWorkspace :exec
+-- name: DeleteWorkspace :execrows
 DELETE FROM workspaces WHERE id = $1;

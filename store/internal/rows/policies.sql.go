@@ -11,6 +11,39 @@ import (
 	"time"
 )
 
+const codesOfPolicies = `-- name: CodesOfPolicies :many
+SELECT organization_id, id, digest FROM policies WHERE digest <> '' ORDER BY sequence
+`
+
+type CodesOfPoliciesRow struct {
+	OrganizationID string
+	ID             string
+	Digest         string
+}
+
+func (q *Queries) CodesOfPolicies(ctx context.Context) ([]CodesOfPoliciesRow, error) {
+	rows, err := q.db.QueryContext(ctx, codesOfPolicies)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CodesOfPoliciesRow
+	for rows.Next() {
+		var i CodesOfPoliciesRow
+		if err := rows.Scan(&i.OrganizationID, &i.ID, &i.Digest); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const deletePolicy = `-- name: DeletePolicy :exec
 DELETE FROM policies WHERE id = $1
 `

@@ -21,13 +21,16 @@ func (q *Queries) CountWorkspacesOfProject(ctx context.Context, projectID string
 	return count, err
 }
 
-const deleteProject = `-- name: DeleteProject :exec
+const deleteProject = `-- name: DeleteProject :execrows
 DELETE FROM projects WHERE id = $1
 `
 
-func (q *Queries) DeleteProject(ctx context.Context, id string) error {
-	_, err := q.db.ExecContext(ctx, deleteProject, id)
-	return err
+func (q *Queries) DeleteProject(ctx context.Context, id string) (int64, error) {
+	result, err := q.db.ExecContext(ctx, deleteProject, id)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
 
 const insertProject = `-- name: InsertProject :execrows

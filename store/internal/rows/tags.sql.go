@@ -128,6 +128,20 @@ func (q *Queries) TagsOfWorkspace(ctx context.Context, workspaceID sql.NullStrin
 	return items, nil
 }
 
+const unbindTagOfProject = `-- name: UnbindTagOfProject :exec
+DELETE FROM tag_bindings WHERE project_id = $1 AND tag_key = $2
+`
+
+type UnbindTagOfProjectParams struct {
+	ProjectID sql.NullString
+	TagKey    string
+}
+
+func (q *Queries) UnbindTagOfProject(ctx context.Context, arg UnbindTagOfProjectParams) error {
+	_, err := q.db.ExecContext(ctx, unbindTagOfProject, arg.ProjectID, arg.TagKey)
+	return err
+}
+
 const unbindTagOfWorkspace = `-- name: UnbindTagOfWorkspace :exec
 DELETE FROM tag_bindings WHERE workspace_id = $1 AND tag_key = $2
 `
@@ -140,28 +154,4 @@ type UnbindTagOfWorkspaceParams struct {
 func (q *Queries) UnbindTagOfWorkspace(ctx context.Context, arg UnbindTagOfWorkspaceParams) error {
 	_, err := q.db.ExecContext(ctx, unbindTagOfWorkspace, arg.WorkspaceID, arg.TagKey)
 	return err
-}
-
-const unbindTagsOfProject = `-- name: UnbindTagsOfProject :execrows
-DELETE FROM tag_bindings WHERE project_id = $1
-`
-
-func (q *Queries) UnbindTagsOfProject(ctx context.Context, projectID sql.NullString) (int64, error) {
-	result, err := q.db.ExecContext(ctx, unbindTagsOfProject, projectID)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
-const unbindTagsOfWorkspace = `-- name: UnbindTagsOfWorkspace :execrows
-DELETE FROM tag_bindings WHERE workspace_id = $1
-`
-
-func (q *Queries) UnbindTagsOfWorkspace(ctx context.Context, workspaceID sql.NullString) (int64, error) {
-	result, err := q.db.ExecContext(ctx, unbindTagsOfWorkspace, workspaceID)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
 }

@@ -10,13 +10,16 @@ import (
 	"time"
 )
 
-const deleteToolVersion = `-- name: DeleteToolVersion :exec
+const deleteToolVersion = `-- name: DeleteToolVersion :execrows
 DELETE FROM tool_versions WHERE id = $1
 `
 
-func (q *Queries) DeleteToolVersion(ctx context.Context, id string) error {
-	_, err := q.db.ExecContext(ctx, deleteToolVersion, id)
-	return err
+func (q *Queries) DeleteToolVersion(ctx context.Context, id string) (int64, error) {
+	result, err := q.db.ExecContext(ctx, deleteToolVersion, id)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
 
 const insertToolVersion = `-- name: InsertToolVersion :execrows

@@ -10,13 +10,16 @@ import (
 	"time"
 )
 
-const deleteWorkspace = `-- name: DeleteWorkspace :exec
+const deleteWorkspace = `-- name: DeleteWorkspace :execrows
 DELETE FROM workspaces WHERE id = $1
 `
 
-func (q *Queries) DeleteWorkspace(ctx context.Context, id string) error {
-	_, err := q.db.ExecContext(ctx, deleteWorkspace, id)
-	return err
+func (q *Queries) DeleteWorkspace(ctx context.Context, id string) (int64, error) {
+	result, err := q.db.ExecContext(ctx, deleteWorkspace, id)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
 
 const insertWorkspace = `-- name: InsertWorkspace :execrows
