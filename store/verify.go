@@ -75,10 +75,10 @@ type auditor struct {
 
 // A fact is what an entry says, and where.
 type fact struct {
-	value     string
-	of        string // the policy set, or the policy, with which it ends
-	chain     string
-	sequence  int64
+	value    string
+	of       string // the policy set, or the policy, with which it ends
+	chain    string
+	sequence int64
 }
 
 func (a *auditor) verify(ctx context.Context, expected map[string]string) ([]AuditHead, error) {
