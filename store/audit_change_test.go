@@ -207,3 +207,17 @@ func TestCodeOfPoliciesIsWitnessed(t *testing.T) {
 		b.verify()
 	})
 }
+
+// The chain tells which commits a set ignores, and whether it guards everything.
+func TestSettingsOfASetInTheTrail(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		p := b.follower("net", "main", polset.Head{})
+		yes, patterns := true, []string{"policies/**"}
+		told := b.appended(func() {
+			b.must(second(b.UpdatePolicySet(b.ctx(), admin, p.ID, polset.PolicySetChange{Global: &yes, UpdatePatterns: &patterns})))
+		})
+		if len(told) != 1 || !strings.Contains(told[0], `"global":"true"`) || !strings.Contains(told[0], `policies/**`) {
+			b.Errorf("told %q", told)
+		}
+	})
+}

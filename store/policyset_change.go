@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/polset/polset"
@@ -64,7 +65,8 @@ func (s *Store) UpdatePolicySet(ctx context.Context, by polset.Principal, id str
 			tx.note(set.OrganizationID, "policy-set.updated", id, map[string]string{
 				"changed": strings.Join(changed, " "), "name": set.Name, "policies-path": set.PoliciesPath,
 				"repository": follow.repository.Identifier, "branch": set.Branch, "token": set.TokenID.String,
-				"installation": set.InstallationID.String,
+				"installation": set.InstallationID.String, "global": strconv.FormatBool(set.Global),
+				"policy-update-patterns": set.UpdatePatterns,
 			})
 		}
 		if _, err := tx.arrange(ctx, set, now, arrangement{members: c.Members, selectors: c.TagSelectors}); err != nil {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/polset/polset"
 	"github.com/polset/polset/store/internal/rows"
@@ -60,7 +61,8 @@ func (s *Store) CreatePolicySet(ctx context.Context, by polset.Principal, d pols
 		tx.note(o.ID, "policy-set.created", id, map[string]string{
 			"name": d.Name, "kind": string(d.Kind), "policies-path": d.PoliciesPath,
 			"repository": follow.repository.Identifier, "branch": follow.branch, "token": follow.tokenID,
-			"installation": follow.installationID,
+			"installation": follow.installationID, "global": strconv.FormatBool(d.Global),
+			"policy-update-patterns": textsColumn(d.UpdatePatterns),
 		})
 		r, err := tx.PolicySet(ctx, rows.PolicySetParams{ID: id})
 		if err != nil {

@@ -94,6 +94,11 @@ func (s *Store) ClaimUpload(ctx context.Context, by polset.Principal, versionID 
 		if i.Status == string(polset.IngestionRunning) && i.DueAt.After(tx.now) {
 			return fmt.Errorf("somebody works on its upload: %w", polset.ErrConflict)
 		}
+		if i.Generation != set.Generation {
+			if err := tx.UploadOfGeneration(ctx, rows.UploadOfGenerationParams{ID: i.ID, Generation: set.Generation}); err != nil {
+				return err
+			}
+		}
 		if claim, err = tx.claim(ctx, set.OrganizationID, i, ttl); err != nil {
 			return err
 		}

@@ -187,6 +187,32 @@ func TestUploadOrder(t *testing.T) {
 	})
 }
 
+// A version whose upload was interrupted, and then sent again after its policy
+// set had followed a repository for a while, comes into force like one whose
+// upload begins then.
+func TestUploadAfterFollowing(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		set := b.uploadable("net")
+		begun, fresh := b.awaiting(set.ID), b.awaiting(set.ID)
+		dead := b.claimUpload(begun.ID)
+		b.must(second(b.UpdatePolicySet(b.ctx(), admin, set.ID, polset.PolicySetChange{
+			VCS: &polset.VCSDraft{Identifier: "acme/policies", TokenID: b.conn.TokenID, Head: polset.Head{Branch: "main", Commit: "c1"}},
+		})))
+		b.must(second(b.UpdatePolicySet(b.ctx(), admin, set.ID, polset.PolicySetChange{RemoveVCS: true})))
+		b.expire()
+		b.upload(begun.ID)
+		if got := b.set(set.ID).CurrentVersionID; got != begun.ID {
+			b.Errorf("%q is in force, want %s", got, begun.ID)
+		}
+		b.want(b.Finish(b.ctx(), dead.Lease, uploaded("dead")), polset.ErrFenced)
+		b.upload(fresh.ID)
+		if got := b.set(set.ID).CurrentVersionID; got != fresh.ID {
+			b.Errorf("%q is in force, want %s", got, fresh.ID)
+		}
+		b.verify()
+	})
+}
+
 func TestUploadLeases(t *testing.T) {
 	onBoth(t, func(b *bench) {
 		set := b.uploadable("net")

@@ -129,6 +129,21 @@ func (q *Queries) RunningUploads(ctx context.Context) ([]Ingestion, error) {
 	return items, nil
 }
 
+const uploadOfGeneration = `-- name: UploadOfGeneration :exec
+UPDATE ingestions SET generation = $1 WHERE id = $2
+`
+
+type UploadOfGenerationParams struct {
+	Generation int64
+	ID         string
+}
+
+// It was interrupted before the policy set followed something for a while.
+func (q *Queries) UploadOfGeneration(ctx context.Context, arg UploadOfGenerationParams) error {
+	_, err := q.db.ExecContext(ctx, uploadOfGeneration, arg.Generation, arg.ID)
+	return err
+}
+
 const uploadOfVersion = `-- name: UploadOfVersion :one
 SELECT ingestions.sequence, ingestions.id, ingestions.policy_set_id, ingestions.repository_id, ingestions.token_id, ingestions.generation, ingestions.branch, ingestions.pushed_branch, ingestions.commit_id, ingestions.path, ingestions.submodules, ingestions.kind, ingestions.cause, ingestions.delivery_guid, ingestions.status, ingestions.reason, ingestions.version_id, ingestions.attempts, ingestions.failures, ingestions.lease, ingestions.due_at, ingestions.enqueue_at, ingestions.created_at, ingestions.started_at, ingestions.ended_at, ingestions.installation_id, ingestions.update_patterns FROM ingestions
 WHERE policy_set_id = $1 AND version_id = $2 AND cause = 'upload'
