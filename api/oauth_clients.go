@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -257,7 +256,7 @@ func connectionChange(in draft[oauthClientChange]) (polset.ConnectionChange, err
 		change.Token = &token
 		wrong = append(wrong, checkTokenString(token)...)
 	}
-	projects, problems := relatedProjects(in.Relationships)
+	projects, problems := toManyOf(in.Relationships, "projects", "projects")
 	if projects != nil {
 		change.Projects = &projects
 	}
@@ -316,32 +315,6 @@ func missingProject(pointer string) problem {
 	return problem{Status: http.StatusUnprocessableEntity, Title: "invalid relationship", Detail: "The project was not found.", Pointer: pointer}
 }
 
-// relatedProjects are the ids of the relationship projects; nil without one.
-func relatedProjects(relationships map[string]json.RawMessage) ([]string, problems) {
-	raw, ok := relationships["projects"]
-	if !ok {
-		return nil, nil
-	}
-	var members struct {
-		Data []identifier `json:"data"`
-	}
-	const pointer = "/data/relationships/projects"
-	if err := json.Unmarshal(raw, &members); err != nil {
-		return nil, problems{malformedDocument(pointer, "The relationship must have an array of resource identifiers as its data.")}
-	}
-	if len(members.Data) > maxLinkage {
-		return nil, problems{malformedDocument(pointer+"/data", fmt.Sprintf("data holds %d resource identifiers; at most %d are taken at once.", len(members.Data), maxLinkage))}
-	}
-	ids := []string{}
-	for n, m := range members.Data {
-		if m.Type != "projects" {
-			return nil, problems{mismatch(fmt.Sprintf("%s/data/%d/type", pointer, n), "The type is %q, and this relationship takes %q.", m.Type, "projects")}
-		}
-		ids = append(ids, m.ID)
-	}
-	return ids, nil
-}
-
 // holder asks the git host whom a token belongs to; "" where it does not say
 // so. What the token may read is seen when a policy set reads with it.
 func (a *API) holder(r *request, httpURL, apiURL string, token polset.Secret) string {
@@ -379,7 +352,7 @@ func (a *API) connectionDraft(organization string, document draft[oauthClientDra
 		APIURL:          strings.TrimRight(in.APIURL.Or(""), "/"),
 		Token:           polset.NewSecret(in.Token.Or("")),
 	}
-	projects, problems := relatedProjects(document.Relationships)
+	projects, problems := toManyOf(document.Relationships, "projects", "projects")
 	draft.Projects = projects
 	wrong = append(wrong, problems...)
 	if err := a.checkHTTPURL(draft.HTTPURL); err != nil {

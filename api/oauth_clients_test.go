@@ -135,7 +135,9 @@ func TestOAuthClients(t *testing.T) {
 			{"PATCH", client, attributes(`"oauth-token-string":""`), 422, "/data/attributes/oauth-token-string"},
 			{"PATCH", client, attributes(`"oauth-token-string":"two words"`), 422, "/data/attributes/oauth-token-string"},
 			{"PATCH", client, attributes(`"name":"` + strings.Repeat("n", 129) + `"`), 422, "/data/attributes/name"},
-			{"PATCH", client, `{"data":{"type":"oauth-clients","relationships":{"projects":{"data":7}}}}`, 422, "/data/relationships/projects"},
+			{"PATCH", client, `{"data":{"type":"oauth-clients","relationships":{"projects":{"data":7}}}}`, 422, "/data/relationships/projects/data"},
+			{"PATCH", client, `{"data":{"type":"oauth-clients","relationships":{"projects":{}}}}`, 422, "/data/relationships/projects"},
+			{"PATCH", client, `{"data":{"type":"oauth-clients","relationships":{"projects":{"data":null}}}}`, 422, "/data/relationships/projects/data"},
 			{"POST", client + "/relationships/projects", `{"data":[{"type":"projects","id":"prj-none"}]}`, 422, "/data/0/id"},
 			{"PATCH", "/oauth-tokens/" + made.OAuthTokens[0].ID, `{"data":{"type":"oauth-tokens","attributes":{"ssh-key":"-----BEGIN"}}}`, 422, "/data/attributes/ssh-key"},
 		} {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -297,11 +296,8 @@ func newPolicyDraft(organization string, in draft[policyDraft]) (polset.PolicyDr
 	case len(problems) == 0:
 		wrong = append(wrong, invalid("enforcement-level", "enforcement-level is required: %s.", strings.Join(d.Kind.Levels(), ", ")))
 	}
-	var err error
-	if d.PolicySetIDs, err = relatedIDs(in.Relationships, "policy-sets", "policy-sets"); err != nil {
-		return d, err
-	}
-	return d, wrong.orNil()
+	d.PolicySetIDs, problems = toManyOf(in.Relationships, "policy-sets", "policy-sets")
+	return d, append(wrong, problems...).orNil()
 }
 
 // enforcementLevel reads the level of a policy in either form; nil where there
@@ -353,35 +349,6 @@ func checkPolicyDescription(description string) problems {
 		return problems{invalid("description", "description must not exceed %d bytes.", maxDescription)}
 	}
 	return nil
-}
-
-// relatedIDs reads the ids of a relationship of a resource's draft; none where
-// it is left out. The same id twice is once.
-func relatedIDs(relationships map[string]json.RawMessage, name, kind string) ([]string, error) {
-	raw, ok := relationships[name]
-	if !ok {
-		return nil, nil
-	}
-	pointer := "/data/relationships/" + name
-	var members struct {
-		Data []identifier `json:"data"`
-	}
-	if err := json.Unmarshal(raw, &members); err != nil {
-		return nil, malformedDocument(pointer, "The relationship must have an array of resource identifiers as its data.")
-	}
-	if len(members.Data) > maxLinkage {
-		return nil, malformedDocument(pointer+"/data", fmt.Sprintf("data holds %d resource identifiers; at most %d are taken at once.", len(members.Data), maxLinkage))
-	}
-	var ids []string
-	for i, m := range members.Data {
-		if err := checkType(fmt.Sprintf("%s/data/%d", pointer, i), m.Type, kind); err != nil {
-			return nil, err
-		}
-		if !slices.Contains(ids, m.ID) {
-			ids = append(ids, m.ID)
-		}
-	}
-	return ids, nil
 }
 
 // checkJoins says which of the policy sets that a new policy shall be a member

@@ -301,6 +301,7 @@ func TestPolicyMembership(t *testing.T) {
 	}
 	missing := ask(w.acme, one, "polset-0000000000009999")
 	refused(t, missing, http.StatusUnprocessableEntity, "/data/relationships/policy-sets/data/1")
+	refused(t, ask(w.acme, one, one, "polset-0000000000009999"), http.StatusUnprocessableEntity, "/data/relationships/policy-sets/data/2")
 	for _, token := range []string{w.acme, admin} { // not even the site admin may mix them up
 		for name, set := range map[string]string{"another organization's set": theirs.ID, "no id": "../../x", "an empty id": ""} {
 			t.Run("case 80 "+name, func(t *testing.T) {

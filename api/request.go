@@ -120,7 +120,7 @@ func decodeResource[T any](body []byte, kind, id string, untyped bool) (draft[T]
 		return d, wrongType("/data", err)
 	}
 	if res.Type.Present || !untyped {
-		if err := checkType("/data", res.Type.Or(""), kind); err != nil {
+		if err := checkType("/data", res.Type.Or(""), kind).orNil(); err != nil {
 			return d, err
 		}
 	}
@@ -135,37 +135,6 @@ func decodeResource[T any](body []byte, kind, id string, untyped bool) (draft[T]
 	}
 	d.Relationships = res.Relationships
 	return d, nil
-}
-
-// maxLinkage bounds how many resources one request relates.
-const maxLinkage = 100
-
-// decodeLinkage reads the ids of a relationship's request. Clients
-// send whole resources where identifiers would do; nothing else is read.
-func decodeLinkage(r *request, kind string) ([]string, error) {
-	body, err := readBody(r)
-	if err != nil {
-		return nil, err
-	}
-	data, err := dataOf(body)
-	if err != nil {
-		return nil, err
-	}
-	var members []identifier
-	if err := json.Unmarshal(data, &members); err != nil {
-		return nil, malformedDocument("/data", "data must be an array of resource identifiers.")
-	}
-	if len(members) > maxLinkage {
-		return nil, malformedDocument("/data", fmt.Sprintf("data holds %d resource identifiers; at most %d are taken at once.", len(members), maxLinkage))
-	}
-	ids := make([]string, len(members))
-	for i, m := range members {
-		if err := checkType(fmt.Sprintf("/data/%d", i), m.Type, kind); err != nil {
-			return nil, err
-		}
-		ids[i] = m.ID
-	}
-	return ids, nil
 }
 
 // dataOf returns the primary data of a document.
@@ -183,13 +152,13 @@ func dataOf(body []byte) (json.RawMessage, error) {
 }
 
 // checkType judges the type of the resource at a pointer.
-func checkType(pointer, got, kind string) error {
+func checkType(pointer, got, kind string) problems {
 	pointer += "/type"
 	if got == "" {
-		return malformedDocument(pointer, fmt.Sprintf("%s must be %q.", member(pointer), kind))
+		return problems{malformedDocument(pointer, fmt.Sprintf("%s must be %q.", member(pointer), kind))}
 	}
 	if got != kind {
-		return mismatch(pointer, "%s is %q, and this endpoint takes %q.", member(pointer), got, kind)
+		return problems{mismatch(pointer, "%s is %q, and this endpoint takes %q.", member(pointer), got, kind)}
 	}
 	return nil
 }

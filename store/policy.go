@@ -33,15 +33,15 @@ func (s *Store) CreatePolicy(ctx context.Context, by polset.Principal, d polset.
 		if n == 0 {
 			return fmt.Errorf("the name is taken: %w", polset.ErrConflict)
 		}
-		sets := slices.Sorted(slices.Values(d.PolicySetIDs))
-		for _, set := range slices.Compact(sets) {
+		sets := slices.Compact(slices.Sorted(slices.Values(d.PolicySetIDs)))
+		for _, set := range sets {
 			if err := tx.join(ctx, o.ID, set, id, d.Kind); err != nil {
 				return fmt.Errorf("policy set %q: %w", set, err)
 			}
 		}
 		tx.note(o.ID, "policy.created", id, map[string]string{
 			"name": d.Name, "kind": string(d.Kind), "query": d.Query, "enforcement-level": d.EnforcementLevel,
-			"policy-sets": strings.Join(slices.Compact(sets), " "),
+			"policy-sets": strings.Join(sets, " "),
 		})
 		out, err = tx.policy(ctx, id)
 		return err
