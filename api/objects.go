@@ -102,9 +102,7 @@ func (a *API) uploadObject(r *request) error {
 		return refuseObject(r)
 	}
 	taken, err := take(r, l)
-	// The work took as long as it needed; the answer may not.
-	late := extend(http.NewResponseController(r.Response()).SetWriteDeadline, time.Now().Add(answerTime))
-	if err := errors.Join(err, late); err != nil {
+	if err := errors.Join(err, boundAnswer(r)); err != nil {
 		return err
 	}
 	return r.send(http.StatusOK, taken)

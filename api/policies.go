@@ -1,21 +1,14 @@
 package api
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"mime"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
-
-	"github.com/labstack/echo/v4"
 
 	"github.com/polset/polset"
 )
@@ -83,11 +76,7 @@ type enforcementDraft struct {
 	Mode optional[string] `json:"mode"`
 }
 
-const (
-	maxPolicyQuery = 1024
-	// maxPolicyCode is HCP Terraform's limit.
-	maxPolicyCode = 10 << 20
-)
+const maxPolicyQuery = 1024
 
 func (a *API) policyRoutes() []Route {
 	const (
@@ -434,84 +423,4 @@ func (a *API) deletePolicy(r *request) error {
 		return err
 	}
 	return r.NoContent(http.StatusNoContent)
-}
-
-// uploadPolicy keeps the code of a policy, which may be empty: the bytes before
-// the row that points to them.
-func (a *API) uploadPolicy(r *request) error {
-	id := r.Param("policy")
-	if _, err := a.Policies.Policy(r.ctx(), r.by, id); err != nil {
-		return err
-	}
-	code, err := readCode(r)
-	if err != nil {
-		return err
-	}
-	sum := sha256.Sum256(code)
-	digest := hex.EncodeToString(sum[:])
-	if err := a.Objects.Put(r.ctx(), digest, int64(len(code)), bytes.NewReader(code)); err != nil {
-		return &polset.Failure{
-			Class: polset.ClassStorage, Retry: true, Message: "The object storage does not take the code at the moment; nothing was kept. Try again.",
-			Err: fmt.Errorf("store the code of policy %s: %w", id, err),
-		}
-	}
-	p, err := a.Policies.UploadPolicy(r.ctx(), r.by, id, digest, int64(len(code)))
-	if err != nil {
-		return err
-	}
-	return r.send(http.StatusOK, single(policyResource(p)))
-}
-
-// readCode returns a body that is a policy's code, whole.
-func readCode(r *request) ([]byte, error) {
-	req := r.Request()
-	if given := req.Header.Get(echo.HeaderContentType); given != "" {
-		if kind, _, err := mime.ParseMediaType(given); err != nil || kind != echo.MIMEOctetStream {
-			return nil, problem{Status: http.StatusUnsupportedMediaType, Title: "unsupported media type", Detail: "The Content-Type must be " + echo.MIMEOctetStream + ", and the body the text of the policy."}
-		}
-	}
-	if enc := req.Header.Get(echo.HeaderContentEncoding); enc != "" && !strings.EqualFold(enc, "identity") {
-		return nil, problem{Status: http.StatusUnsupportedMediaType, Title: "unsupported media type", Detail: "The body must not be compressed."}
-	}
-	tooLarge := problem{
-		Status: http.StatusRequestEntityTooLarge, Title: "payload too large",
-		Detail: fmt.Sprintf("The code of a policy must not exceed 10 MB (%d bytes).", maxPolicyCode),
-	}
-	if req.ContentLength > maxPolicyCode {
-		return nil, tooLarge
-	}
-	code, err := io.ReadAll(http.MaxBytesReader(r.Response(), req.Body, maxPolicyCode))
-	if err != nil {
-		if exceeded := new(http.MaxBytesError); errors.As(err, &exceeded) {
-			return nil, tooLarge
-		}
-		return nil, problem{Status: http.StatusBadRequest, Title: "bad request", Detail: "The body ended early; nothing was kept."}
-	}
-	return code, nil
-}
-
-// downloadPolicy streams the code of a policy.
-func (a *API) downloadPolicy(r *request) (err error) {
-	p, err := a.Policies.Policy(r.ctx(), r.by, r.Param("policy"))
-	if err != nil {
-		return err
-	}
-	if p.Digest == "" {
-		return polset.ErrNotFound // nothing was uploaded yet
-	}
-	code, size, err := a.Objects.Open(r.ctx(), p.Digest)
-	if err != nil {
-		return fmt.Errorf("open the code of policy %s: %w", p.ID, err)
-	}
-	defer func() { err = errors.Join(err, code.Close()) }()
-	header := r.Response().Header()
-	header.Set(echo.HeaderContentType, echo.MIMEOctetStream)
-	header.Set(echo.HeaderContentLength, strconv.FormatInt(size, 10))
-	header.Set(echo.HeaderContentDisposition, `attachment; filename="`+p.File()+`"`)
-	r.Response().WriteHeader(http.StatusOK)
-	if _, err := io.Copy(r.Response(), code); err != nil {
-		// The client sees fewer bytes than Content-Length promised.
-		return fmt.Errorf("stream the code of policy %s: %w", p.ID, err)
-	}
-	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	tfe "github.com/hashicorp/go-tfe"
@@ -361,7 +362,7 @@ func (w *world) putCode(token, path string, body io.Reader, header http.Header) 
 }
 
 func TestPolicyUploadLimits(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, func(c *api.Config) { c.UploadIdle = 300 * time.Millisecond })
 	id := w.policy("large", "sentinel")
 	const limit = 10 << 20
 	at := "/policies/" + id + "/upload"
@@ -396,24 +397,36 @@ func TestPolicyUploadLimits(t *testing.T) {
 			}
 		})
 	}
-	t.Run("case 79 the client goes away", func(t *testing.T) {
-		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(w.url, "http://"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = c.Close() }()
-		_, err = fmt.Fprintf(c, "PUT /api/v2%s HTTP/1.1\r\nHost: polset\r\nAuthorization: Bearer %s\r\nContent-Type: application/octet-stream\r\nContent-Length: 100\r\n\r\nmain = ", at, w.acme)
-		if err := errors.Join(err, c.(*net.TCPConn).CloseWrite()); err != nil {
-			t.Fatal(err)
-		}
-		said, err := io.ReadAll(c)
-		if err != nil || !strings.HasPrefix(string(said), "HTTP/1.1 400 ") {
-			t.Errorf("%v: %s", err, said)
-		}
-		if a := download(); len(a.body) != limit {
-			t.Errorf("%d bytes", len(a.body))
-		}
-	})
+	for name, c := range map[string]struct {
+		goesAway bool
+		status   string
+	}{
+		"case 79 the client goes away":   {true, "400"},
+		"case 13 the client stops there": {false, "408"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(w.url, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			_, err = fmt.Fprintf(conn, "PUT /api/v2%s HTTP/1.1\r\nHost: polset\r\nAuthorization: Bearer %s\r\nContent-Type: application/octet-stream\r\nContent-Length: 100\r\nConnection: close\r\n\r\nmain = ", at, w.acme)
+			if c.goesAway {
+				err = errors.Join(err, conn.(*net.TCPConn).CloseWrite())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			said, err := io.ReadAll(conn)
+			if err != nil || !strings.HasPrefix(string(said), "HTTP/1.1 "+c.status+" ") {
+				t.Errorf("%v: %s", err, said)
+			}
+			if a := download(); len(a.body) != limit {
+				t.Errorf("%d bytes", len(a.body))
+			}
+		})
+	}
+	w.emptied()
 	a := download()
 	if a.header.Get("Content-Type") != "application/octet-stream" || a.header.Get("Content-Disposition") != `attachment; filename="large.sentinel"` || a.header.Get("X-Content-Type-Options") != "nosniff" {
 		t.Error(a.header)

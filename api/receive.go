@@ -37,14 +37,14 @@ type upload struct {
 }
 
 // receive spools the body of a request, which may take as long as it needs
-// while bytes keep coming. One of more than limit bytes, which the setting of
-// that name bounds ("" where none does), is refused, before it is read where
-// its length was told. Nothing is kept of what does not come to its end. The
+// while bytes keep coming. One of more than limit bytes is refused, before it
+// is read where its length was told; people know the limit by its name, such as
+// that of a setting. Nothing is kept of what does not come to its end. The
 // caller gives the upload back to discard.
 //
-// From here on the deadlines of the server do not bound the request any more,
-// except for the answer.
-func (a *API) receive(r *request, limit int64, setting string) (_ *upload, err error) {
+// From here on the deadlines of the server do not bound the request any more:
+// the caller calls boundAnswer once it has an answer, or an error.
+func (a *API) receive(r *request, limit int64, name string) (_ *upload, err error) {
 	select {
 	case a.receiving <- struct{}{}:
 		defer func() { <-a.receiving }()
@@ -59,7 +59,7 @@ func (a *API) receive(r *request, limit int64, setting string) (_ *upload, err e
 		return nil, problem{Status: http.StatusUnsupportedMediaType, Title: "unsupported media type", Detail: "Send the file as it is, without a Content-Encoding."}
 	}
 	if req.ContentLength > limit {
-		return nil, tooLarge(limit, setting)
+		return nil, tooLarge(limit, name)
 	}
 	file, err := os.CreateTemp(a.SpoolDir, "upload-*")
 	if err != nil {
@@ -82,7 +82,7 @@ func (a *API) receive(r *request, limit int64, setting string) (_ *upload, err e
 	}
 	hash := sha256.New()
 	if u.size, err = io.Copy(io.MultiWriter(spool{file}, hash), body); err != nil {
-		return nil, a.unreceived(err, limit, setting)
+		return nil, a.unreceived(err, limit, name)
 	}
 	u.digest = hex.EncodeToString(hash.Sum(nil))
 	if err := extend(control.SetReadDeadline, time.Time{}); err != nil {
@@ -102,12 +102,12 @@ func (a *API) discard(u *upload) {
 }
 
 // unreceived says why an upload did not come to its end.
-func (a *API) unreceived(err error, limit int64, setting string) error {
+func (a *API) unreceived(err error, limit int64, name string) error {
 	var large *http.MaxBytesError
 	var full spoolError
 	switch {
 	case errors.As(err, &large):
-		return tooLarge(limit, setting)
+		return tooLarge(limit, name)
 	case errors.As(err, &full):
 		return noRoom(err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -119,13 +119,10 @@ func (a *API) unreceived(err error, limit int64, setting string) error {
 	return problem{Status: http.StatusBadRequest, Title: "bad request", Detail: "The upload ended early. Nothing was kept; upload it again."}
 }
 
-func tooLarge(limit int64, setting string) problem {
-	if setting != "" {
-		setting = " (" + setting + ")"
-	}
+func tooLarge(limit int64, name string) problem {
 	return problem{
 		Status: http.StatusRequestEntityTooLarge, Title: "payload too large",
-		Detail: fmt.Sprintf("The upload must not exceed %d bytes%s. Nothing was kept.", limit, setting),
+		Detail: fmt.Sprintf("The upload must not exceed %d bytes (%s). Nothing was kept.", limit, name),
 	}
 }
 
@@ -154,6 +151,12 @@ func (s steady) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return s.Reader.Read(p)
+}
+
+// boundAnswer gives the answer to what was received a deadline of its own: the
+// work took as long as it needed, and the answer may not.
+func boundAnswer(r *request) error {
+	return extend(http.NewResponseController(r.Response()).SetWriteDeadline, time.Now().Add(answerTime))
 }
 
 // extend sets a deadline, on connections that have any.
