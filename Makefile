@@ -18,7 +18,7 @@ SERVICES := go run ./internal/polsettest/services
 
 .PHONY: help
 help: ## List the targets.
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 24
 
 .PHONY: build
 build: ## Build bin/polset.

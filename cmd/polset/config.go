@@ -34,7 +34,7 @@ type objects struct {
 
 // network is how other hosts are reached.
 type network struct {
-	AllowPrivate   []netip.Prefix `name:"allow-private-networks" env:"POLSET_ALLOW_PRIVATE_NETWORKS" placeholder:"CIDR,…" help:"Private networks that git and the GitHub API may be dialed in."`
+	AllowPrivate   []netip.Prefix `name:"allow-private-networks" env:"POLSET_ALLOW_PRIVATE_NETWORKS" placeholder:"CIDR" help:"Private networks that git and the GitHub API may be dialed in."`
 	ConnectTimeout time.Duration  `name:"connect-timeout" env:"POLSET_GIT_CONNECT_TIMEOUT" default:"10s" help:"Limit on connecting to a git server or the GitHub API (${default})."`
 }
 
@@ -54,7 +54,7 @@ type config struct {
 
 	appKeys
 	network
-	SubmoduleHosts    []string      `env:"POLSET_SUBMODULE_HOSTS" placeholder:"HOST,…" help:"Other https hosts from which public submodules may come."`
+	SubmoduleHosts    []string      `env:"POLSET_SUBMODULE_HOSTS" placeholder:"HOST" help:"Other https hosts from which public submodules may come."`
 	ReconcileInterval time.Duration `env:"POLSET_RECONCILE_INTERVAL" default:"5m" help:"How often each followed branch is looked at, whatever deliveries say (${default})."`
 
 	Workers         int           `env:"POLSET_WORKERS" default:"16" placeholder:"N" help:"Commits ingested at once (${default})."`
