@@ -42,6 +42,9 @@ type Workspace struct {
 	UpdatedAt            time.Time
 }
 
+// MaxTagBindings is how many tags a workspace, or a project, may have.
+const MaxTagBindings = 100
+
 // A TagBinding is a key, and perhaps a value, bound to a workspace or project.
 type TagBinding struct {
 	ID    string // tb-…, the same as long as the key stays bound

@@ -139,10 +139,8 @@ func (a *API) createToken(r *request, t polset.Token) error {
 // judgeToken fills in what a draft says. A site admin's token may do
 // everything, so that it has no permissions to choose from.
 func (a *API) judgeToken(t *polset.Token, in authenticationTokenDraft) error {
-	var wrong problems
-	if t.Description = in.Description.Or(""); len(t.Description) > maxDescription {
-		wrong = append(wrong, invalid("description", "description must not exceed %d bytes.", maxDescription))
-	}
+	t.Description = in.Description.Or("")
+	wrong := checkDescription(&t.Description)
 	if text, ok := in.ExpiredAt.Get(); ok {
 		at, err := time.Parse(time.RFC3339, text)
 		switch {

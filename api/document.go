@@ -128,3 +128,11 @@ func orNull[T comparable](value T) *T {
 	}
 	return &value
 }
+
+// orZero is what a pointer leads to, or the zero value.
+func orZero[T any](p *T) T {
+	if p == nil {
+		return *new(T)
+	}
+	return *p
+}

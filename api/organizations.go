@@ -2,7 +2,6 @@ package api
 
 import (
 	"net/http"
-	"regexp"
 	"strings"
 
 	"github.com/polset/polset"
@@ -75,7 +74,7 @@ func (organizationSettings) defaults() organizationSettings {
 }
 
 func (s organizationSettings) check() problems {
-	wrong := checkSettings(map[string]string{"owners-team-saml-role-id": orEmpty(s.OwnersTeamSAMLRoleID)})
+	wrong := checkSettings(map[string]string{"owners-team-saml-role-id": orZero(s.OwnersTeamSAMLRoleID)})
 	if s.CollaboratorAuthPolicy != "password" && s.CollaboratorAuthPolicy != "two_factor_mandatory" {
 		wrong = append(wrong, invalid("collaborator-auth-policy", "collaborator-auth-policy must be password or two_factor_mandatory."))
 	}
@@ -203,10 +202,7 @@ func (a *API) updateOrganization(r *request) error {
 
 // checkOrganization judges the texts that are given; nil is left alone.
 func checkOrganization(name, email *string) problems {
-	var wrong problems
-	if name != nil && (len(*name) > maxOrganizationName || !validName.MatchString(*name)) {
-		wrong = append(wrong, invalid("name", "Name must be 1 to %d letters, digits, hyphens and underscores.", maxOrganizationName))
-	}
+	wrong := checkName(name, maxOrganizationName)
 	if email != nil && *email != "" && (len(*email) > 254 || !strings.Contains(*email, "@")) {
 		wrong = append(wrong, invalid("email", "Email must be an e-mail address."))
 	}
@@ -270,9 +266,4 @@ func (a *API) listStacks(r *request) error {
 	return r.send(http.StatusOK, a.list(r, nil, page, 0))
 }
 
-const (
-	maxOrganizationName = 63
-	maxName             = 128
-)
-
-var validName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+const maxOrganizationName = 63

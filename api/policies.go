@@ -265,10 +265,7 @@ func newPolicyDraft(organization string, in draft[policyDraft]) (polset.PolicyDr
 		Description:  attrs.Description.Or(""),
 		Kind:         polset.Kind(attrs.Kind.Or(string(polset.KindSentinel))),
 	}
-	var wrong problems
-	if len(d.Name) > maxName || !validName.MatchString(d.Name) {
-		wrong = append(wrong, invalid("name", "Name must be 1 to %d letters, digits, hyphens and underscores.", maxName))
-	}
+	wrong := checkName(&d.Name, maxName)
 	if d.Kind != polset.KindSentinel && d.Kind != polset.KindOPA {
 		return d, append(wrong, invalid("kind", "kind must be sentinel or opa."))
 	}
@@ -277,7 +274,7 @@ func newPolicyDraft(organization string, in draft[policyDraft]) (polset.PolicyDr
 		d.Query = attrs.Query.Or("")
 		wrong = append(wrong, checkQuery(d.Query)...)
 	}
-	wrong = append(wrong, checkPolicyDescription(d.Description)...)
+	wrong = append(wrong, checkDescription(&d.Description)...)
 	level, problems := enforcementLevel(attrs, d.Kind, d.Kind.File(d.Name))
 	switch wrong = append(wrong, problems...); {
 	case level != nil:
@@ -329,13 +326,6 @@ func checkQuery(query string) problems {
 	}
 	if len(query) > maxPolicyQuery || strings.ContainsFunc(query, unicode.IsControl) {
 		return problems{invalid("query", "query must be one line of at most %d bytes.", maxPolicyQuery)}
-	}
-	return nil
-}
-
-func checkPolicyDescription(description string) problems {
-	if len(description) > maxDescription {
-		return problems{invalid("description", "description must not exceed %d bytes.", maxDescription)}
 	}
 	return nil
 }
@@ -407,7 +397,7 @@ func policyUpdate(now polset.Policy, attrs policyDraft) (change polset.PolicyUpd
 	if attrs.Description.Present {
 		description := attrs.Description.Or("")
 		change.Description = &description
-		wrong = append(wrong, checkPolicyDescription(description)...)
+		wrong = append(wrong, checkDescription(&description)...)
 	}
 	if query, ok := attrs.Query.Get(); ok && now.Kind == polset.KindOPA {
 		change.Query = &query

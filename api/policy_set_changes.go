@@ -177,27 +177,11 @@ func policySetOf(c polset.PolicySetChange) polset.PolicySetDraft {
 	return draft
 }
 
-func orZero[T any](p *T) T {
-	if p == nil {
-		return *new(T)
-	}
-	return *p
-}
-
-const (
-	maxDescription = 4096
-	maxToolVersion = 128
-)
+const maxToolVersion = 128
 
 // checkPolicySet judges the texts that are given; nil is left alone.
 func checkPolicySet(name, description, path *string) problems {
-	var wrong problems
-	if name != nil && (len(*name) > maxName || !validName.MatchString(*name)) {
-		wrong = append(wrong, invalid("name", "Name must be 1 to %d letters, digits, hyphens and underscores.", maxName))
-	}
-	if description != nil && len(*description) > maxDescription {
-		wrong = append(wrong, invalid("description", "description must not exceed %d bytes.", maxDescription))
-	}
+	wrong := append(checkName(name, maxName), checkDescription(description)...)
 	if path != nil {
 		if _, err := polset.CleanPath(*path); err != nil {
 			wrong = append(wrong, invalid("policies-path", "%s.", err))

@@ -334,8 +334,5 @@ func checkProject(name, description *string) problems {
 	if name != nil && (len(*name) > maxProjectName || !validProjectName.MatchString(*name)) {
 		wrong = append(wrong, invalid("name", "Name must be 1 to %d letters, digits, spaces, hyphens and underscores, without spaces around it.", maxProjectName))
 	}
-	if description != nil && len(*description) > maxDescription {
-		wrong = append(wrong, invalid("description", "description must not exceed %d bytes.", maxDescription))
-	}
-	return wrong
+	return append(wrong, checkDescription(description)...)
 }

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	maxTags     = 100 // that one request binds, and that a thing may have
+	maxTags     = polset.MaxTagBindings // that one request binds, or a list is filtered by
 	maxTagKey   = 128
 	maxTagValue = 256
 )

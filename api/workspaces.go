@@ -181,7 +181,7 @@ const maxTriggers = 100
 func (s workspaceSettings) check() problems {
 	wrong := checkSettings(map[string]string{
 		"migration-environment": s.MigrationEnvironment, "terraform-version": s.TerraformVersion, "working-directory": s.WorkingDirectory,
-		"source-name": orEmpty(s.SourceName), "source-url": orEmpty(s.SourceURL),
+		"source-name": orZero(s.SourceName), "source-url": orZero(s.SourceURL),
 	})
 	for name, list := range map[string][]string{"trigger-patterns": s.TriggerPatterns, "trigger-prefixes": s.TriggerPrefixes} {
 		if len(list) > maxTriggers {
@@ -343,19 +343,15 @@ func (a *API) shownWorkspaces(r *request, want includes, workspaces ...polset.Wo
 		}
 	}
 	if want["project"] {
-		var ids []string
+		var projects idList
 		for _, w := range workspaces {
-			if !slices.Contains(ids, w.ProjectID) {
-				ids = append(ids, w.ProjectID)
-			}
+			projects.add(true, w.ProjectID)
 		}
-		projects, err := a.Projects.ProjectsByID(r.ctx(), r.by, ids)
+		resources, err := found(r, a.Projects.ProjectsByID, projectResource)(projects.ids)
 		if err != nil {
 			return nil, nil, err
 		}
-		for _, p := range projects {
-			included = append(included, projectResource(p))
-		}
+		included = append(included, resources...)
 	}
 	if want["organization"] && len(workspaces) > 0 {
 		org, err := a.Organizations.Organization(r.ctx(), r.by, workspaces[0].Organization)
@@ -632,22 +628,9 @@ const maxWorkspaceName = 90
 
 // checkWorkspace judges what is given; nil is left alone.
 func checkWorkspace(name, description *string, vcs optional[vcsRepoDraft]) problems {
-	var wrong problems
-	if name != nil && (len(*name) > maxWorkspaceName || !validName.MatchString(*name)) {
-		wrong = append(wrong, invalid("name", "Name must be 1 to %d letters, digits, hyphens and underscores.", maxWorkspaceName))
-	}
-	if description != nil && len(*description) > maxDescription {
-		wrong = append(wrong, invalid("description", "description must not exceed %d bytes.", maxDescription))
-	}
+	wrong := append(checkName(name, maxWorkspaceName), checkDescription(description)...)
 	if _, ok := vcs.Get(); ok {
 		wrong = append(wrong, invalid("vcs-repo", "A workspace of polset follows no repository: leave vcs-repo out. Policy sets follow repositories."))
 	}
 	return wrong
-}
-
-func orEmpty(text *string) string {
-	if text == nil {
-		return ""
-	}
-	return *text
 }

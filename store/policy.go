@@ -136,20 +136,11 @@ func (s *Store) Policies(ctx context.Context, by polset.Principal, organization 
 // PoliciesByID returns those of the policies that the principal may see, in
 // any order.
 func (s *Store) PoliciesByID(ctx context.Context, by polset.Principal, ids []string) ([]polset.Policy, error) {
-	var out []polset.Policy
-	for chunk := range slices.Chunk(ids, maxPage) {
-		var q filter
-		q.in("policies.id", chunk)
-		if by.OrganizationID != "" {
-			q.add("policies.organization_id = ?", by.OrganizationID)
-		}
-		list, err := queryAll(ctx, s, "policies", policyList+q.where(), q.args, scanPolicy)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, list...)
+	list, err := queryByID(ctx, s, "policies", policyList, by, ids, scanPolicy)
+	if err != nil {
+		return nil, err
 	}
-	return out, s.addPolicySets(ctx, out)
+	return list, s.addPolicySets(ctx, list)
 }
 
 func scanPolicy(result *sql.Rows) (polset.Policy, error) {
@@ -207,21 +198,11 @@ func (s *Store) UpdatePolicy(ctx context.Context, by polset.Principal, id string
 		if err != nil {
 			return err
 		}
-		p, changed := r.Policy, []string{}
-		for _, a := range []struct {
-			name string
-			have *string
-			want *string
-		}{
-			{"description", &p.Description, c.Description},
-			{"query", &p.Query, c.Query},
-			{"enforcement-level", &p.EnforcementLevel, c.EnforcementLevel},
-		} {
-			if a.want != nil && *a.want != *a.have {
-				*a.have = *a.want
-				changed = append(changed, a.name)
-			}
-		}
+		p := r.Policy
+		var changed []string
+		changed = change(changed, "description", &p.Description, c.Description)
+		changed = change(changed, "query", &p.Query, c.Query)
+		changed = change(changed, "enforcement-level", &p.EnforcementLevel, c.EnforcementLevel)
 		if len(changed) > 0 {
 			err := tx.UpdatePolicy(ctx, rows.UpdatePolicyParams{
 				ID: id, Description: p.Description, Query: p.Query, EnforcementLevel: p.EnforcementLevel, Now: tx.now,

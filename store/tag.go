@@ -14,9 +14,6 @@ import (
 	"github.com/polset/polset/store/internal/rows"
 )
 
-// MaxTagBindings is how many tags a workspace, or a project, may have.
-const MaxTagBindings = 100
-
 // taggedWorkspace is the condition that a tag is in effect on a workspace: its
 // own, or its project's where it does not bind the key itself. An empty value
 // stands for any.
@@ -135,7 +132,7 @@ func tagID(to tagged, key string) string {
 }
 
 // BindWorkspaceTags adds tags to a workspace, or changes their values. More
-// than MaxTagBindings in all are ErrTooMany.
+// than polset.MaxTagBindings in all are ErrTooMany.
 func (s *Store) BindWorkspaceTags(ctx context.Context, by polset.Principal, workspaceID string, tags []polset.TagBinding) (polset.Workspace, error) {
 	var out polset.Workspace
 	err := s.write(ctx, by, func(ctx context.Context, tx *tx) error {
@@ -241,8 +238,8 @@ func (t *tx) bindTags(ctx context.Context, organizationID string, to tagged, tag
 	if err != nil {
 		return err
 	}
-	if count > MaxTagBindings {
-		return fmt.Errorf("%d tags would be bound, and %d are the most: %w", count, MaxTagBindings, polset.ErrTooMany)
+	if count > polset.MaxTagBindings {
+		return fmt.Errorf("%d tags would be bound, and %d are the most: %w", count, polset.MaxTagBindings, polset.ErrTooMany)
 	}
 	return t.noteTags(organizationID, "tags.bound", to, bound)
 }

@@ -302,14 +302,14 @@ func TestTags(t *testing.T) {
 		if len(changed.Tags) != 1 {
 			b.Errorf("tags %+v", changed.Tags)
 		}
-		many := make([]polset.TagBinding, MaxTagBindings)
+		many := make([]polset.TagBinding, polset.MaxTagBindings)
 		for i := range many {
 			many[i].Key = fmt.Sprintf("k%d", i)
 		}
 		b.want(second(b.BindWorkspaceTags(b.ctx(), admin, w.ID, many)), polset.ErrTooMany)
 		full, err := b.UpdateWorkspace(b.ctx(), admin, w.ID, polset.WorkspaceChange{TagBindings: &many})
 		b.must(err)
-		if len(full.Tags) != MaxTagBindings {
+		if len(full.Tags) != polset.MaxTagBindings {
 			b.Errorf("%d tags", len(full.Tags))
 		}
 		b.want(second(b.BindWorkspaceTags(b.ctx(), admin, w.ID, []polset.TagBinding{{Key: "more"}})), polset.ErrTooMany)
