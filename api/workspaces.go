@@ -4,10 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"reflect"
-	"regexp"
 	"slices"
-	"time"
 
 	"github.com/polset/polset"
 )
@@ -34,18 +31,6 @@ type WorkspaceWriter interface {
 	CreateWorkspace(ctx context.Context, by polset.Principal, draft polset.WorkspaceDraft) (polset.Workspace, error)
 	UpdateWorkspace(ctx context.Context, by polset.Principal, id string, change polset.WorkspaceChange) (polset.Workspace, error)
 	DeleteWorkspace(ctx context.Context, by polset.Principal, id string) error
-}
-
-// WorkspaceTagger binds tags to workspaces.
-type WorkspaceTagger interface {
-	// EffectiveTags returns the tags that are in effect on each of the
-	// workspaces, by the workspaces' ids.
-	EffectiveTags(ctx context.Context, workspaces []polset.Workspace) (map[string][]polset.TagBinding, error)
-	// BindWorkspaceTags adds tags, or changes their values. More than a
-	// workspace may have are polset.ErrTooMany.
-	BindWorkspaceTags(ctx context.Context, by polset.Principal, id string, tags []polset.TagBinding) (polset.Workspace, error)
-	// UnbindWorkspaceTags takes tags away, by their keys or else their ids.
-	UnbindWorkspaceTags(ctx context.Context, by polset.Principal, id string, tags []polset.TagBinding) (polset.Workspace, error)
 }
 
 // Workspaces is what the workspace endpoints need.
@@ -141,95 +126,6 @@ type workspaceOverwrites struct {
 type workspaceActions struct {
 	IsDestroyable bool `json:"is-destroyable"`
 }
-
-// workspaceSettings are what polset only keeps of a workspace.
-type workspaceSettings struct {
-	AllowDestroyPlan            bool     `json:"allow-destroy-plan"`
-	AssessmentsEnabled          bool     `json:"assessments-enabled"`
-	AutoApply                   bool     `json:"auto-apply"`
-	AutoApplyRunTrigger         bool     `json:"auto-apply-run-trigger"`
-	AutoDestroyActivityDuration idleness `json:"auto-destroy-activity-duration"`
-	AutoDestroyAt               instant  `json:"auto-destroy-at"`
-	FileTriggersEnabled         bool     `json:"file-triggers-enabled"`
-	GlobalRemoteState           bool     `json:"global-remote-state"`
-	HYOKEnabled                 bool     `json:"hyok-enabled"`
-	InheritsProjectAutoDestroy  bool     `json:"inherits-project-auto-destroy"`
-	MigrationEnvironment        string   `json:"migration-environment"`
-	ProjectRemoteState          bool     `json:"project-remote-state"`
-	QueueAllRuns                bool     `json:"queue-all-runs"`
-	SourceName                  *string  `json:"source-name"`
-	SourceURL                   *string  `json:"source-url"`
-	SpeculativeEnabled          bool     `json:"speculative-enabled"`
-	StructuredRunOutputEnabled  bool     `json:"structured-run-output-enabled"`
-	TerraformVersion            string   `json:"terraform-version"`
-	TriggerPatterns             []string `json:"trigger-patterns"`
-	TriggerPrefixes             []string `json:"trigger-prefixes"`
-	WorkingDirectory            string   `json:"working-directory"`
-}
-
-func (workspaceSettings) defaults() workspaceSettings {
-	return workspaceSettings{
-		AllowDestroyPlan: true, FileTriggersEnabled: true, InheritsProjectAutoDestroy: true,
-		QueueAllRuns: false, SpeculativeEnabled: true, StructuredRunOutputEnabled: true,
-		TerraformVersion: "latest", TriggerPatterns: []string{}, TriggerPrefixes: []string{},
-	}
-}
-
-// maxTriggers bounds the patterns, and the prefixes, of a workspace.
-const maxTriggers = 100
-
-func (s workspaceSettings) check() problems {
-	wrong := checkSettings(map[string]string{
-		"migration-environment": s.MigrationEnvironment, "terraform-version": s.TerraformVersion, "working-directory": s.WorkingDirectory,
-		"source-name": orZero(s.SourceName), "source-url": orZero(s.SourceURL),
-	})
-	for name, list := range map[string][]string{"trigger-patterns": s.TriggerPatterns, "trigger-prefixes": s.TriggerPrefixes} {
-		if len(list) > maxTriggers {
-			wrong = append(wrong, invalid(name, "%s must not exceed %d entries.", name, maxTriggers))
-		}
-		for _, text := range list {
-			wrong = append(wrong, checkSettings(map[string]string{name: text})...)
-		}
-	}
-	wrong = append(wrong, s.AutoDestroyActivityDuration.check()...)
-	if _, err := s.AutoDestroyAt.time(); s.AutoDestroyAt != "" && err != nil {
-		wrong = append(wrong, invalid("auto-destroy-at", "auto-destroy-at must be a time, such as 2030-01-02T15:04:05Z."))
-	}
-	return wrong
-}
-
-// An idleness is how long a workspace may rest, such as 14d; "" is null.
-type idleness string
-
-var validIdleness = regexp.MustCompile(`^([0-9]{1,4}[dh])?$`)
-
-func (i idleness) check() problems {
-	if !validIdleness.MatchString(string(i)) {
-		return problems{invalid("auto-destroy-activity-duration", "auto-destroy-activity-duration must be 1 to 4 digits and d or h, such as 14d.")}
-	}
-	return nil
-}
-
-// MarshalJSON implements json.Marshaler.
-func (i idleness) MarshalJSON() ([]byte, error) { return json.Marshal(orNull(string(i))) }
-
-func (idleness) schema(d *description, taken bool) (schema, error) {
-	return d.of(reflect.TypeFor[*string](), taken)
-}
-
-// An instant is a time that a client set; "" is null. Clients refuse a whole
-// document for a time in another form than iso8601.
-type instant string
-
-func (i instant) time() (time.Time, error) { return time.Parse(time.RFC3339, string(i)) }
-
-// MarshalJSON implements json.Marshaler.
-func (i instant) MarshalJSON() ([]byte, error) {
-	at, _ := i.time() // what was not set, or is refused, is null
-	return iso8601(at).MarshalJSON()
-}
-
-func (instant) schema(d *description, taken bool) (schema, error) { return iso8601{}.schema(d, taken) }
 
 type workspaceDraft struct {
 	Name              optional[string]                   `json:"name"`
@@ -526,86 +422,6 @@ func (a *API) deleteWorkspace(r *request) error {
 		return err
 	}
 	if err := a.Workspaces.DeleteWorkspace(r.ctx(), r.by, w.ID); err != nil {
-		return err
-	}
-	return r.NoContent(http.StatusNoContent)
-}
-
-func (a *API) listWorkspaceTags(r *request) error {
-	w, err := a.workspace(r)
-	if err != nil {
-		return err
-	}
-	return a.sendTags(r, w.Tags, tagResource)
-}
-
-func (a *API) listEffectiveWorkspaceTags(r *request) error {
-	w, err := a.workspace(r)
-	if err != nil {
-		return err
-	}
-	effective, err := a.Workspaces.EffectiveTags(r.ctx(), []polset.Workspace{w})
-	if err != nil {
-		return err
-	}
-	return a.sendTags(r, effective[w.ID], func(t polset.TagBinding) resource { return effectiveTagResource(w.ID, t) })
-}
-
-func (a *API) bindWorkspaceTags(r *request) error {
-	w, err := a.workspace(r)
-	if err != nil {
-		return err
-	}
-	tags, err := decodeTags(r, "tag-bindings", false)
-	if err != nil {
-		return err
-	}
-	if w, err = a.Workspaces.BindWorkspaceTags(r.ctx(), r.by, w.ID, tags); err != nil {
-		return tooManyTags(err)
-	}
-	return a.sendTags(r, w.Tags, tagResource)
-}
-
-// Tags that are keys only, in the shape that they had before there were values.
-
-func tagNameResource(t polset.TagBinding) resource {
-	return resource{ID: t.ID, Type: "tags", Attributes: tagNameAttributes{Name: t.Key}}
-}
-
-func (a *API) listTagNames(r *request) error {
-	w, err := a.workspace(r)
-	if err != nil {
-		return err
-	}
-	names := slices.DeleteFunc(w.Tags, func(t polset.TagBinding) bool { return t.Value != "" })
-	return a.sendTags(r, names, tagNameResource)
-}
-
-func (a *API) addTagNames(r *request) error {
-	w, err := a.workspace(r)
-	if err != nil {
-		return err
-	}
-	tags, err := decodeTags(r, "tags", false)
-	if err != nil {
-		return err
-	}
-	if _, err := a.Workspaces.BindWorkspaceTags(r.ctx(), r.by, w.ID, tags); err != nil {
-		return tooManyTags(err)
-	}
-	return r.NoContent(http.StatusNoContent)
-}
-
-func (a *API) removeTagNames(r *request) error {
-	w, err := a.workspace(r)
-	if err != nil {
-		return err
-	}
-	tags, err := decodeTags(r, "tags", true)
-	if err != nil {
-		return err
-	}
-	if _, err := a.Workspaces.UnbindWorkspaceTags(r.ctx(), r.by, w.ID, tags); err != nil {
 		return err
 	}
 	return r.NoContent(http.StatusNoContent)
