@@ -119,23 +119,16 @@ func (e *estate) version(policySetID string) string {
 // of the objects. When tokens were used last is left out.
 func (w *world) everything(t *testing.T) map[string][]string {
 	t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(w.dir, "polset.db"))
-	if err != nil {
-		t.Fatal(err)
+	if w.rows == nil {
+		w.openRows()
 	}
-	defer func() { _ = db.Close() }()
 	all := map[string][]string{}
-	for _, table := range texts(t, db, "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name") {
-		columns := texts(t, db, "SELECT quote(name) FROM pragma_table_info(?) WHERE name <> 'last_used_at'", table[0])
-		var names []string
-		for _, column := range columns {
-			names = append(names, strings.ReplaceAll(column[0], "'", `"`))
-		}
-		for _, row := range texts(t, db, "SELECT "+strings.Join(names, ", ")+` FROM "`+table[0]+`"`) {
-			all[table[0]] = append(all[table[0]], strings.Join(row, " | "))
+	for table, query := range w.tables {
+		for _, row := range texts(t, w.rows, query) {
+			all[table] = append(all[table], strings.Join(row, " | "))
 		}
 	}
-	err = filepath.WalkDir(filepath.Join(w.dir, "objects"), func(path string, _ fs.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join(w.dir, "objects"), func(path string, _ fs.DirEntry, err error) error {
 		all["objects"] = append(all["objects"], path)
 		return err
 	})
@@ -146,6 +139,24 @@ func (w *world) everything(t *testing.T) map[string][]string {
 		t.Fatalf("the rows cannot be seen: %v", all)
 	}
 	return all
+}
+
+// openRows opens the rows beside the store, and learns what tables there are.
+func (w *world) openRows() {
+	w.t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(w.dir, "polset.db"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = db.Close() })
+	w.rows, w.tables = db, map[string]string{}
+	for _, table := range texts(w.t, db, "SELECT name FROM sqlite_master WHERE type = 'table'") {
+		var names []string
+		for _, column := range texts(w.t, db, "SELECT name FROM pragma_table_info(?) WHERE name <> 'last_used_at'", table[0]) {
+			names = append(names, `"`+column[0]+`"`)
+		}
+		w.tables[table[0]] = "SELECT " + strings.Join(names, ", ") + ` FROM "` + table[0] + `"`
+	}
 }
 
 // texts are the rows of a query, each value as text.

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"net/http/httptest"
 	"os"
@@ -34,6 +35,9 @@ type world struct {
 
 	acme, guest, evil string // the secrets of tokens; see the constants of these names
 	acmeID, evilID    string // the organizations'
+
+	rows   *sql.DB           // see everything
+	tables map[string]string // what reads each of them
 }
 
 // firstRows is a database that holds nothing yet. To make its tables takes longer
