@@ -176,6 +176,7 @@ func TestAuditVerifyFindsTampering(t *testing.T) {
 }
 
 func TestStopInterruptsAHangingFetch(t *testing.T) {
+	t.Parallel() // waits more than it works: a stop has 15 s
 	git := polsettest.NewGit(t)
 	repo := git.Create("acme/policies")
 	first := repo.Commit("main", policies("policies", 2, "start"))

@@ -309,6 +309,7 @@ func TestCase28And97DatabaseGoesAway(t *testing.T) {
 }
 
 func TestCase94ObjectStorageFails(t *testing.T) {
+	t.Parallel() // waits more than it works: the SDK asks again and again
 	git := polsettest.NewGit(t)
 	repo := git.Create("acme/policies")
 	first := repo.Commit("main", policies("policies", 2, "start"))

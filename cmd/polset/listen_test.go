@@ -28,6 +28,7 @@ import (
 )
 
 func TestCase13SlowHeaderIsCut(t *testing.T) {
+	t.Parallel() // waits more than it works: a header has 10 s
 	n := start(t, env(polsettest.NewGit(t), t.TempDir()))
 	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(n.URL, "http://"))
 	if err != nil {
