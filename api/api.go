@@ -293,7 +293,7 @@ type API struct {
 	Config
 	bootstrap [sha256.Size]byte
 	attempts  *attempts
-	receiving chan struct{} // holds a value for each upload that is being received
+	receiving *places
 	metrics   metrics
 	routes    []Route
 
@@ -371,7 +371,7 @@ func New(cfg Config) (*API, error) {
 		Config:    cfg,
 		bootstrap: sha256.Sum256([]byte(cfg.BootstrapToken.Reveal())),
 		attempts:  newAttempts(cfg.Now),
-		receiving: make(chan struct{}, maxReceiving),
+		receiving: newPlaces(),
 	}
 	if a.metrics, err = newMetrics(cfg.Registerer); err != nil {
 		return nil, fmt.Errorf("register api metrics: %w", err)

@@ -18,6 +18,9 @@ import (
 
 const maxToken = 512
 
+// bootstrapActor is who holds the bootstrap token.
+const bootstrapActor = "bootstrap"
+
 // authenticate says who asks, or answers polset.ErrUnauthorized for a token
 // that is missing, wrong, expired or revoked.
 func (a *API) authenticate(c echo.Context) (polset.Principal, error) {
@@ -42,13 +45,33 @@ func (a *API) authenticate(c echo.Context) (polset.Principal, error) {
 func (a *API) identify(c echo.Context, secret string, digest [sha256.Size]byte) (polset.Principal, error) {
 	// Digests are compared, so that not even the length can be measured.
 	if !a.BootstrapToken.Empty() && subtle.ConstantTimeCompare(digest[:], a.bootstrap[:]) == 1 {
-		return polset.Principal{Actor: "bootstrap"}, nil
+		return polset.Principal{Actor: bootstrapActor}, nil
 	}
 	by, err := a.Tokens.Authenticate(c.Request().Context(), secret)
 	if errors.Is(err, polset.ErrNotFound) {
 		err = polset.ErrUnauthorized // an unknown token is no missing page
 	}
 	return by, err
+}
+
+// standing returns what an actor may do now who was authenticated a while ago,
+// or answers polset.ErrUnauthorized for one whose token was revoked or expired.
+func (a *API) standing(r *request, actor string) (polset.Principal, error) {
+	if actor == bootstrapActor && !a.BootstrapToken.Empty() {
+		return polset.Principal{Actor: actor}, nil
+	}
+	t, err := a.TokenRecords.Token(r.ctx(), polset.System, actor)
+	switch {
+	case errors.Is(err, polset.ErrNotFound):
+		return polset.Principal{}, polset.ErrUnauthorized
+	case err != nil:
+		return polset.Principal{}, &polset.Failure{
+			Class: polset.ClassInternal, Retry: true, Err: err, Message: "polset's database did not answer. Upload it again later.",
+		}
+	case !t.ExpiresAt.IsZero() && !a.Now().Before(t.ExpiresAt):
+		return polset.Principal{}, polset.ErrUnauthorized
+	}
+	return polset.Principal{Actor: t.ID, OrganizationID: t.OrganizationID, Permissions: t.Permissions}, nil
 }
 
 // bearer returns the token of the Authorization header, if it looks like one.

@@ -168,8 +168,7 @@ func (a *API) downloadConfigurationVersion(r *request) error {
 // them does not trust them either.
 func (a *API) uploadConfigurationVersion(r *request, l link) (document, error) {
 	const again = "This configuration version was uploaded before. Create another one to upload again."
-	by := polset.Principal{Actor: l.By}
-	c, err := a.Configurations.ConfigurationVersion(r.ctx(), by, l.ID)
+	c, err := a.Configurations.ConfigurationVersion(r.ctx(), r.by, l.ID)
 	if err != nil {
 		return document{}, err
 	}
@@ -181,18 +180,22 @@ func (a *API) uploadConfigurationVersion(r *request, l link) (document, error) {
 		return document{}, err
 	}
 	defer a.discard(u)
+	// The bytes may have taken long enough for the answer to be another.
+	if r.by, err = a.granted(r, l); err != nil {
+		return document{}, err
+	}
 	if err := a.Objects.Put(r.ctx(), u.digest, u.size, u); err != nil {
 		return document{}, &polset.Failure{
 			Class: polset.ClassStorage, Retry: true, Message: "The object storage does not take the upload at the moment; nothing was kept. Try again.",
 			Err: fmt.Errorf("store the upload of configuration version %s: %w", l.ID, err),
 		}
 	}
-	c, err = a.Configurations.UploadConfigurationVersion(r.ctx(), by, l.ID, u.digest, u.size)
+	c, err = a.Configurations.UploadConfigurationVersion(r.ctx(), r.by, l.ID, u.digest, u.size)
 	if errors.Is(err, polset.ErrConflict) {
 		return document{}, conflict(again)
 	}
 	if err != nil {
 		return document{}, err
 	}
-	return single(a.configurationResource(by, c)), nil
+	return single(a.configurationResource(r.by, c)), nil
 }

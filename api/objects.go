@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/polset/polset"
 )
 
 const (
@@ -87,10 +89,13 @@ func refuseObject(*request) error {
 
 // uploadObject takes the bytes of a resource from whoever holds a link to it.
 // The link is the only proof: clients send no token.
-func (a *API) uploadObject(r *request) error {
+func (a *API) uploadObject(r *request) (err error) {
 	l, ok := a.openLink(r.Param("token"), linkPut)
 	if !ok {
 		return refuseObject(r)
+	}
+	if r.by, err = a.granted(r, l); err != nil {
+		return err
 	}
 	var take func(*request, link) (document, error)
 	switch l.Kind {
@@ -102,10 +107,20 @@ func (a *API) uploadObject(r *request) error {
 		return refuseObject(r)
 	}
 	taken, err := take(r, l)
-	if err := errors.Join(err, boundAnswer(r)); err != nil {
+	if err := errors.Join(err, answerSoon(r)); err != nil {
 		return err
 	}
 	return r.send(http.StatusOK, taken)
+}
+
+// granted returns who was given a link to upload, while they may still do what
+// it is for: a token that is revoked, or has expired, takes its links with it.
+func (a *API) granted(r *request, l link) (polset.Principal, error) {
+	by, err := a.standing(r, l.By)
+	if errors.Is(err, polset.ErrUnauthorized) || err == nil && !by.Can(polset.PermissionManagePolicies) {
+		return polset.Principal{}, refuseObject(r)
+	}
+	return by, err
 }
 
 // downloadObject streams an object to whoever holds a link to it.

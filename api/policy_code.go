@@ -23,31 +23,43 @@ func (a *API) uploadPolicy(r *request) error {
 	if _, err := a.Policies.Policy(r.ctx(), r.by, id); err != nil {
 		return err
 	}
-	if given := r.Request().Header.Get(echo.HeaderContentType); given != "" {
-		if kind, _, err := mime.ParseMediaType(given); err != nil || kind != echo.MIMEOctetStream {
-			return problem{Status: http.StatusUnsupportedMediaType, Title: "unsupported media type", Detail: "The Content-Type must be " + echo.MIMEOctetStream + ", and the body the text of the policy."}
-		}
-	}
-	code, err := a.receive(r, maxPolicyCode, "10 MB")
-	if err != nil {
-		return errors.Join(err, boundAnswer(r))
-	}
-	defer a.discard(code)
-	p, err := a.keepCode(r, id, code)
-	if err := errors.Join(err, boundAnswer(r)); err != nil {
+	p, err := a.takeCode(r, id)
+	if err := errors.Join(err, answerSoon(r)); err != nil {
 		return err
 	}
 	return r.send(http.StatusOK, single(policyResource(p)))
 }
 
-func (a *API) keepCode(r *request, id string, code *upload) (polset.Policy, error) {
-	if err := a.Objects.Put(r.ctx(), code.digest, code.size, code); err != nil {
+// takeCode carries a body into the policy.
+func (a *API) takeCode(r *request, id string) (polset.Policy, error) {
+	if err := checkCode(r); err != nil {
+		return polset.Policy{}, err
+	}
+	u, err := a.receive(r, maxPolicyCode, "10 MB")
+	if err != nil {
+		return polset.Policy{}, err
+	}
+	defer a.discard(u)
+	// The bytes may have taken long enough for the token to be revoked.
+	if r.by, err = a.standing(r, r.by.Actor); err != nil {
+		return polset.Policy{}, err
+	}
+	if err := a.Objects.Put(r.ctx(), u.digest, u.size, u); err != nil {
 		return polset.Policy{}, &polset.Failure{
 			Class: polset.ClassStorage, Retry: true, Message: "The object storage does not take the code at the moment; nothing was kept. Try again.",
 			Err: fmt.Errorf("store the code of policy %s: %w", id, err),
 		}
 	}
-	return a.Policies.UploadPolicy(r.ctx(), r.by, id, code.digest, code.size)
+	return a.Policies.UploadPolicy(r.ctx(), r.by, id, u.digest, u.size)
+}
+
+// checkCode judges how a request tells that its body is a policy's code.
+func checkCode(r *request) error {
+	given := r.Request().Header.Get(echo.HeaderContentType)
+	if kind, _, err := mime.ParseMediaType(given); given != "" && (err != nil || kind != echo.MIMEOctetStream) {
+		return problem{Status: http.StatusUnsupportedMediaType, Title: "unsupported media type", Detail: "The Content-Type must be " + echo.MIMEOctetStream + ", and the body the text of the policy."}
+	}
+	return nil
 }
 
 // downloadPolicy streams the code of a policy.

@@ -18,9 +18,6 @@ import (
 )
 
 const (
-	// maxReceiving bounds the uploads that are received at once, and with it
-	// the spool files that they fill.
-	maxReceiving = 64
 	// longestUpload is how long the bytes of one upload may take, however
 	// steadily they come.
 	longestUpload = time.Hour
@@ -34,38 +31,35 @@ type upload struct {
 	*os.File
 	size   int64
 	digest string // the sha256 in hex
+	leave  func() // gives its place back
 }
 
 // receive spools the body of a request, which may take as long as it needs
-// while bytes keep coming. One of more than limit bytes is refused, before it
-// is read where its length was told; people know the limit by its name, such as
-// that of a setting. Nothing is kept of what does not come to its end. The
-// caller gives the upload back to discard.
+// while bytes keep coming. One of more than limit bytes, which people know by
+// the name of its setting or as a round number, is refused, before it is read where
+// its length was told. Nothing is kept of what does not come to its end. The
+// upload counts as its sender's until the caller gives it back to discard.
 //
-// From here on the deadlines of the server do not bound the request any more:
-// the caller calls boundAnswer once it has an answer, or an error.
-func (a *API) receive(r *request, limit int64, name string) (_ *upload, err error) {
-	select {
-	case a.receiving <- struct{}{}:
-		defer func() { <-a.receiving }()
-	default:
-		return nil, &polset.Failure{
-			Class: polset.ClassLimit, Retry: true, RetryAfter: 5 * time.Second,
-			Message: fmt.Sprintf("More than %d uploads are being received at the moment. Send this one again later.", maxReceiving),
-		}
-	}
+// From here on the deadlines of the server do not bound the request any more,
+// except for the answer.
+func (a *API) receive(r *request, limit int64, known string) (_ *upload, err error) {
 	req := r.Request()
 	if enc := req.Header.Get(echo.HeaderContentEncoding); enc != "" && !strings.EqualFold(enc, "identity") {
 		return nil, problem{Status: http.StatusUnsupportedMediaType, Title: "unsupported media type", Detail: "Send the file as it is, without a Content-Encoding."}
 	}
 	if req.ContentLength > limit {
-		return nil, tooLarge(limit, name)
+		return nil, tooLarge(limit, known)
+	}
+	leave, err := a.receiving.take(r.by)
+	if err != nil {
+		return nil, err
 	}
 	file, err := os.CreateTemp(a.SpoolDir, "upload-*")
 	if err != nil {
+		leave()
 		return nil, noRoom(err)
 	}
-	u := &upload{File: file}
+	u := &upload{File: file, leave: leave}
 	defer func() {
 		if err != nil {
 			a.discard(u)
@@ -82,7 +76,7 @@ func (a *API) receive(r *request, limit int64, name string) (_ *upload, err erro
 	}
 	hash := sha256.New()
 	if u.size, err = io.Copy(io.MultiWriter(spool{file}, hash), body); err != nil {
-		return nil, a.unreceived(err, limit, name)
+		return nil, a.unreceived(err, limit, known)
 	}
 	u.digest = hex.EncodeToString(hash.Sum(nil))
 	if err := extend(control.SetReadDeadline, time.Time{}); err != nil {
@@ -94,20 +88,27 @@ func (a *API) receive(r *request, limit int64, name string) (_ *upload, err erro
 	return u, nil
 }
 
-// discard removes the spool file of an upload.
+// answerSoon bounds the answer to an upload: the work took as long as it
+// needed, the answer may not.
+func answerSoon(r *request) error {
+	return extend(http.NewResponseController(r.Response()).SetWriteDeadline, time.Now().Add(answerTime))
+}
+
+// discard removes the spool file of an upload, and with it what it counts for.
 func (a *API) discard(u *upload) {
+	defer u.leave()
 	if err := errors.Join(u.Close(), os.Remove(u.Name())); err != nil {
 		a.Logger.Warn("remove spool file", zap.Error(err))
 	}
 }
 
 // unreceived says why an upload did not come to its end.
-func (a *API) unreceived(err error, limit int64, name string) error {
+func (a *API) unreceived(err error, limit int64, known string) error {
 	var large *http.MaxBytesError
 	var full spoolError
 	switch {
 	case errors.As(err, &large):
-		return tooLarge(limit, name)
+		return tooLarge(limit, known)
 	case errors.As(err, &full):
 		return noRoom(err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -119,10 +120,10 @@ func (a *API) unreceived(err error, limit int64, name string) error {
 	return problem{Status: http.StatusBadRequest, Title: "bad request", Detail: "The upload ended early. Nothing was kept; upload it again."}
 }
 
-func tooLarge(limit int64, name string) problem {
+func tooLarge(limit int64, known string) problem {
 	return problem{
 		Status: http.StatusRequestEntityTooLarge, Title: "payload too large",
-		Detail: fmt.Sprintf("The upload must not exceed %d bytes (%s). Nothing was kept.", limit, name),
+		Detail: fmt.Sprintf("The upload must not exceed %d bytes (%s). Nothing was kept.", limit, known),
 	}
 }
 
@@ -151,12 +152,6 @@ func (s steady) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return s.Reader.Read(p)
-}
-
-// boundAnswer gives the answer to what was received a deadline of its own: the
-// work took as long as it needed, and the answer may not.
-func boundAnswer(r *request) error {
-	return extend(http.NewResponseController(r.Response()).SetWriteDeadline, time.Now().Add(answerTime))
 }
 
 // extend sets a deadline, on connections that have any.

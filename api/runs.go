@@ -112,8 +112,13 @@ func (runSettings) defaults() runSettings {
 	}
 }
 
-// maxRunList bounds each list of a run's settings.
-const maxRunList = 100
+const (
+	// maxRunList bounds each list of a run's settings.
+	maxRunList = 100
+	// maxRunVariables bounds the variables of a run, all of which a list of runs
+	// shows.
+	maxRunVariables = 64 << 10
+)
 
 func (s runSettings) check() problems {
 	wrong := checkSettings(map[string]string{"terraform-version": s.TerraformVersion})
@@ -129,6 +134,13 @@ func (s runSettings) check() problems {
 	}
 	if len(s.Variables) > maxRunList {
 		wrong = append(wrong, invalid("variables", "variables must not exceed %d entries.", maxRunList))
+	}
+	size := 0
+	for _, v := range s.Variables {
+		size += len(v.Key) + len(v.Value)
+	}
+	if size > maxRunVariables {
+		wrong = append(wrong, invalid("variables", "variables must not exceed %d bytes together.", maxRunVariables))
 	}
 	return wrong
 }

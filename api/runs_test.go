@@ -425,6 +425,7 @@ func TestRunsHostile(t *testing.T) {
 		{"an id of signs", `{"data":{"type":"runs","relationships":{"workspace":{"data":{"type":"workspaces","id":"' OR 1=1 --"}}}}}`, "/data/relationships"},
 		{"a long message", `{"data":{"type":"runs","attributes":{"message":"` + strings.Repeat("m", 4097) + `"}}}`, "/data/attributes/message"},
 		{"variables that are no list", `{"data":{"type":"runs","attributes":{"variables":{"a":"b"}}}}`, "/data/attributes/variables"},
+		{"variables that are too long", `{"data":{"type":"runs","attributes":{"variables":[{"key":"k","value":"` + strings.Repeat("v", 64<<10) + `"}]}}}`, "/data/attributes/variables"},
 		{"too many variables", `{"data":{"type":"runs","attributes":{"variables":[` + strings.TrimSuffix(strings.Repeat(`{"key":"k","value":"v"},`, 101), ",") + `]}}}`, "/data/attributes/variables"},
 		{"a text for a boolean", `{"data":{"type":"runs","attributes":{"is-destroy":"no"}}}`, "/data/attributes/is-destroy"},
 	} {

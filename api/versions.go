@@ -137,7 +137,7 @@ func (a *API) createVersion(r *request) error {
 // uploadVersion takes the archive of a version. The answer comes when the
 // version is ready or errored.
 func (a *API) uploadVersion(r *request, l link) (document, error) {
-	v, err := a.Versions.Version(r.ctx(), polset.System, l.ID)
+	v, err := a.Versions.Version(r.ctx(), r.by, l.ID)
 	if err != nil && !errors.Is(err, polset.ErrNotFound) {
 		err = &polset.Failure{Class: polset.ClassInternal, Retry: true, Err: err, Message: "polset's database did not answer. Upload it again later."}
 	}
@@ -152,7 +152,11 @@ func (a *API) uploadVersion(r *request, l link) (document, error) {
 		return document{}, err
 	}
 	defer a.discard(u)
-	v, err = a.Uploader.Upload(r.ctx(), polset.Principal{Actor: l.By}, l.ID, u)
+	// The bytes may have taken long enough for the answer to be another.
+	if r.by, err = a.granted(r, l); err != nil {
+		return document{}, err
+	}
+	v, err = a.Uploader.Upload(r.ctx(), r.by, l.ID, u)
 	if errors.Is(err, polset.ErrConflict) {
 		return document{}, conflict("This version takes no upload now: it was uploaded before, another upload of it is being worked on, or its policy set follows a repository. Create another version to upload again.")
 	}
