@@ -293,7 +293,8 @@ type API struct {
 	Config
 	bootstrap [sha256.Size]byte
 	attempts  *attempts
-	receiving *places
+	receiving *places // of uploads
+	documents *places // of large ones
 	metrics   metrics
 	routes    []Route
 
@@ -371,7 +372,8 @@ func New(cfg Config) (*API, error) {
 		Config:    cfg,
 		bootstrap: sha256.Sum256([]byte(cfg.BootstrapToken.Reveal())),
 		attempts:  newAttempts(cfg.Now),
-		receiving: newPlaces(),
+		receiving: newPlaces("uploads", maxReceiving),
+		documents: newPlaces("large documents", maxLargeBodies),
 	}
 	if a.metrics, err = newMetrics(cfg.Registerer); err != nil {
 		return nil, fmt.Errorf("register api metrics: %w", err)

@@ -12,19 +12,28 @@ const (
 	// maxReceiving bounds the uploads that are received and worked on at once,
 	// and with it the spool files that they fill.
 	maxReceiving = 64
-	// maxReceivingEach is the share of one organization, so that nobody keeps
-	// all others from uploading.
-	maxReceivingEach = 16
+	// maxLargeBodies bounds the documents above smallBody that are read at once,
+	// and with it the memory that clients hold who send slowly.
+	maxLargeBodies = 64
+	smallBody      = 64 << 10
+	// maxEach is the share of one organization, so that nobody keeps all others
+	// out.
+	maxEach = 16
 )
 
 // places bounds what goes on at once, in all and for each tenant.
 type places struct {
+	what string // that takes them, in the plural
+	all  int
+
 	mu    sync.Mutex
 	taken int
 	held  map[string]int // by tenants that hold any
 }
 
-func newPlaces() *places { return &places{held: map[string]int{}} }
+func newPlaces(what string, all int) *places {
+	return &places{what: what, all: all, held: map[string]int{}}
+}
 
 // take returns what gives the place back, or says which limit is reached.
 func (p *places) take(by polset.Principal) (leave func(), err error) {
@@ -35,10 +44,10 @@ func (p *places) take(by polset.Principal) (leave func(), err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case p.held[tenant] >= maxReceivingEach:
-		return nil, noPlace("%d uploads of your organization are being worked on at the moment, its share of %d.", maxReceivingEach, maxReceiving)
-	case p.taken >= maxReceiving:
-		return nil, noPlace("%d uploads are being worked on at the moment, as many as polset takes at once.", maxReceiving)
+	case p.held[tenant] >= maxEach:
+		return nil, noPlace("%d %s of your organization are being received at the moment, its share of %d.", maxEach, p.what, p.all)
+	case p.taken >= p.all:
+		return nil, noPlace("%d %s are being received at the moment, as many as polset takes at once.", p.all, p.what)
 	}
 	p.taken++
 	p.held[tenant]++

@@ -182,6 +182,13 @@ func readBodyOf(r *request, limit int64) ([]byte, error) {
 	if enc := req.Header.Get(echo.HeaderContentEncoding); enc != "" && !strings.EqualFold(enc, "identity") {
 		return nil, problem{Status: http.StatusUnsupportedMediaType, Title: "unsupported media type", Detail: "The body must not be compressed."}
 	}
+	if req.ContentLength > smallBody || req.ContentLength < 0 {
+		leave, err := r.documents.take(r.by)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(r.Response(), req.Body, limit))
 	if err != nil {
 		var tooLarge *http.MaxBytesError

@@ -132,8 +132,9 @@ func notFound(*request) error { return polset.ErrNotFound }
 // A request is one HTTP request with its principal.
 type request struct {
 	echo.Context
-	by    polset.Principal
-	query url.Values
+	by        polset.Principal
+	query     url.Values
+	documents *places // where a large body finds one
 }
 
 // ctx is the request's context: it ends when the client goes away.
@@ -153,7 +154,7 @@ func (a *API) serve(route Route) echo.HandlerFunc {
 		header.Set(echo.HeaderXContentTypeOptions, "nosniff")
 		header.Set("Cache-Control", "no-store")
 
-		r := &request{Context: c}
+		r := &request{Context: c, documents: a.documents}
 		err := a.handle(route, r)
 		if err != nil {
 			a.answer(r, id, err)

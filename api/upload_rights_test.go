@@ -3,6 +3,7 @@ package api_test
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -217,4 +218,56 @@ func TestUploadShares(t *testing.T) {
 		}
 	})
 	w.emptied()
+}
+
+// TestLargeDocuments: what clients send slowly is held in memory, so that an
+// organization sends only some of it at once.
+func TestLargeDocuments(t *testing.T) {
+	const share = 16
+	w := newWorld(t)
+	set := w.uploadable("net")
+	at := "/policy-sets/" + set + "/relationships/workspaces"
+	linkage := `{"data":[]` + strings.Repeat(" ", 64<<10) + "}"
+	send := func(token string, bytes int) net.Conn {
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(w.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		// The server says "continue" when it begins to read.
+		_, err = fmt.Fprintf(conn, "POST /api/v2%s HTTP/1.1\r\nHost: polset\r\nAuthorization: Bearer %s\r\nContent-Type: application/vnd.api+json\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", at, token, bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+	conns := make([]net.Conn, share)
+	for i := range conns {
+		conns[i] = send(w.acme, len(linkage))
+		if a := w.answered(conns[i]); a.status != http.StatusContinue {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+	}
+	a := w.answered(send(w.acme, len(linkage)))
+	if e := problemsOf(t, a, http.StatusServiceUnavailable)[0]; !strings.Contains(e.Detail, "16 large documents of your organization") || a.header.Get("Retry-After") == "" {
+		t.Errorf("%+v %v", e, a.header)
+	}
+	if a := w.ask(w.acme, "POST", at, `{"data":[]}`); a.status != http.StatusNoContent {
+		t.Errorf("a small one: %d %s", a.status, a.body)
+	}
+	problemsOf(t, w.ask(w.evil, "POST", at, linkage), http.StatusNotFound) // nobody's body is read who may not
+	if a := w.ask(admin, "POST", at, linkage); a.status != http.StatusNoContent {
+		t.Errorf("somebody else's: %d %s", a.status, a.body)
+	}
+	for _, conn := range conns {
+		if _, err := io.WriteString(conn, linkage); err != nil {
+			t.Fatal(err)
+		}
+		if a := w.answered(conn); a.status != http.StatusNoContent {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+	}
+	if a := w.ask(w.acme, "POST", at, linkage); a.status != http.StatusNoContent {
+		t.Errorf("the places are not given back: %d %s", a.status, a.body)
+	}
 }
