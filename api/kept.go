@@ -26,7 +26,7 @@ func shown[K keeper[K]](set map[string]any) K {
 	}
 	if err != nil {
 		// A keeping let nothing else through.
-		panic(fmt.Sprintf("show the settings %v: %v", set, err))
+		panic(fmt.Sprintf("show settings: %v", err)) // not the values, which may be secret
 	}
 	return values
 }

@@ -34,7 +34,8 @@ type UploaderConfig struct {
 	Uploads Uploads
 
 	// AtOnce bounds the uploads that are worked on (default 4), and with them
-	// the memory: each holds its files, up to the limit of an archive.
+	// the memory: each holds its files, up to the limit of an archive. One
+	// organization leaves a place to others, where there is more than one.
 	AtOnce int
 	// Patience is how long an upload waits for its turn (default 30 s).
 	Patience time.Duration
@@ -47,6 +48,7 @@ type Uploader struct {
 	uploads  Uploads
 	patience time.Duration
 	places   chan struct{} // holds a value for each upload that is worked on
+	shares   shares        // of the places, by organization
 
 	stopping context.Context //nolint:containedctx // ends with Close
 	stop     context.CancelFunc
@@ -62,7 +64,7 @@ func NewUploader(c UploaderConfig) (*Uploader, error) {
 	}
 	orDefault(&c.AtOnce, 4)
 	orDefault(&c.Patience, 30*time.Second)
-	u := &Uploader{worker: c.Worker, uploads: c.Uploads, patience: c.Patience, places: make(chan struct{}, c.AtOnce)}
+	u := &Uploader{worker: c.Worker, uploads: c.Uploads, patience: c.Patience, places: make(chan struct{}, c.AtOnce), shares: newShares(max(1, c.AtOnce-1))}
 	u.stopping, u.stop = context.WithCancel(context.Background())
 	return u, nil
 }
@@ -88,14 +90,15 @@ func (u *Uploader) Upload(ctx context.Context, by polset.Principal, versionID st
 		return polset.Version{}, interrupted()
 	}
 	defer u.working.Done()
-	if err := u.wait(ctx); err != nil {
+	leave, err := u.wait(ctx, by)
+	if err != nil {
 		return polset.Version{}, err
 	}
 	var left <-chan struct{} // a parser that goes on
 	defer func() {
 		go func() {
 			u.worker.leave(u.stopping.Done(), left)
-			<-u.places
+			leave()
 		}()
 	}()
 
@@ -132,12 +135,36 @@ func (u *Uploader) begin() bool {
 	return !u.closed
 }
 
-// wait waits for a place.
-func (u *Uploader) wait(ctx context.Context) error {
+// wait waits for a place in the organization's share, and then for one of all,
+// so that whoever uploads a lot waits behind itself. It returns what gives both
+// back.
+func (u *Uploader) wait(ctx context.Context, by polset.Principal) (leave func(), err error) {
 	patience := time.NewTimer(u.patience)
 	defer patience.Stop()
+	tenant := by.OrganizationID
+	if by.SiteAdmin() {
+		tenant = by.Actor
+	}
+	share, forget := u.shares.of(tenant)
+	if err := u.enter(ctx, share, patience); err != nil {
+		forget()
+		return nil, err
+	}
+	if err := u.enter(ctx, u.places, patience); err != nil {
+		<-share
+		forget()
+		return nil, err
+	}
+	return func() {
+		<-u.places
+		<-share
+		forget()
+	}, nil
+}
+
+func (u *Uploader) enter(ctx context.Context, places chan<- struct{}, patience *time.Timer) error {
 	select {
-	case u.places <- struct{}{}:
+	case places <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("wait for a place: %w", ctx.Err())

@@ -384,6 +384,31 @@ func TestUploadsAtOnce(t *testing.T) {
 			t.Errorf("version %+v", v)
 		}
 	})
+	t.Run("one organization leaves a place to others", func(t *testing.T) {
+		w := newUploadsWorld(t, nil, ingest.UploaderConfig{AtOnce: 2, Patience: 10 * time.Millisecond})
+		o, err := w.store.CreateOrganization(w.ctx, admin, polset.Organization{Name: "other", Email: "ops@other.example"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		set, err := w.store.CreatePolicySet(w.ctx, admin, polset.PolicySetDraft{Organization: o.Name, Name: "uploads", Kind: polset.KindOPA})
+		if err != nil {
+			t.Fatal(err)
+		}
+		theirs, err := w.store.CreateVersion(w.ctx, admin, set.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		goOn, answer := held(t, w, w.ctx, w.awaiting())
+		w.bucket.on(func(context.Context) error { return nil })
+		_, err = w.Upload(w.ctx, admin, w.awaiting(), bytes.NewReader(goodUpload(t)))
+		wantAgain(t, err, polset.ClassLimit)
+		other := polset.Principal{Actor: "at-other", OrganizationID: o.ID, Permissions: polset.Permissions()}
+		if v, err := w.Upload(w.ctx, other, theirs.ID, bytes.NewReader(goodUpload(t))); err != nil || v.Status != polset.VersionReady {
+			t.Errorf("%+v, %v", v, err)
+		}
+		goOn()
+		<-answer
+	})
 	t.Run("more than have a place", func(t *testing.T) {
 		w := newUploadsWorld(t, nil, ingest.UploaderConfig{AtOnce: 1, Patience: 10 * time.Millisecond})
 		goOn, answer := held(t, w, w.ctx, w.awaiting())
