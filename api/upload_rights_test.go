@@ -3,6 +3,7 @@ package api_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -25,7 +26,7 @@ func (w *world) answered(conn net.Conn) answer {
 		w.t.Fatal(err)
 	}
 	b, err := io.ReadAll(resp.Body)
-	if err != nil {
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
 		w.t.Fatal(err)
 	}
 	return answer{resp.StatusCode, resp.Header, string(b)}
