@@ -18,9 +18,9 @@ import (
 func (a *API) reach(r *request, organizationID string, d polset.VCSDraft) (remote polset.Remote, readable bool, err error) {
 	remote, readable, err = a.remote(r, organizationID, d.TokenID, d.InstallationID, d.Identifier)
 	if errors.Is(err, polset.ErrNotFound) {
-		err = invalid("vcs-repo/oauth-token-id", "OAuth token not found.")
+		err = invalid("vcs-repo/oauth-token-id", "oauth-token-id names no OAuth token of the organization.")
 		if d.InstallationID != "" {
-			err = invalid("vcs-repo/github-app-installation-id", "GitHub App installation not found.")
+			err = invalid("vcs-repo/github-app-installation-id", "github-app-installation-id names no GitHub App installation that serves the organization.")
 		}
 	}
 	return remote, readable, err

@@ -109,6 +109,17 @@ func readMembers(pointer string, data json.RawMessage, kind string) ([]string, p
 	return ids, wrong
 }
 
+// readRelationship is readMembers of a relationship in a resource's document.
+func readRelationship(pointer string, raw json.RawMessage, kind string) ([]string, problems) {
+	var relationship struct {
+		Data json.RawMessage `json:"data"`
+	}
+	if err := json.Unmarshal(raw, &relationship); err != nil || relationship.Data == nil {
+		return nil, problems{malformedDocument(pointer, member(pointer)+" must have an array of resource identifiers as its data.")}
+	}
+	return readMembers(pointer+"/data", relationship.Data, kind)
+}
+
 // relatedMembers reads the relations that a document of a policy set has. Those
 // that it leaves out are not in the map.
 func relatedMembers(relationships map[string]json.RawMessage) (map[polset.Relation][]string, problems) {
@@ -119,15 +130,7 @@ func relatedMembers(relationships map[string]json.RawMessage) (map[polset.Relati
 		if !ok {
 			continue
 		}
-		pointer := "/data/relationships/" + string(relation)
-		var relationship struct {
-			Data json.RawMessage `json:"data"`
-		}
-		if err := json.Unmarshal(raw, &relationship); err != nil || relationship.Data == nil {
-			wrong = append(wrong, malformedDocument(pointer, "The relationship must have an array of resource identifiers as its data."))
-			continue
-		}
-		ids, problems := readMembers(pointer+"/data", relationship.Data, memberKinds[relation])
+		ids, problems := readRelationship("/data/relationships/"+string(relation), raw, memberKinds[relation])
 		members[relation], wrong = ids, append(wrong, problems...)
 	}
 	return members, wrong
@@ -167,6 +170,7 @@ func refusals(refused polset.RefusedError, pointer func(polset.Refusal) string) 
 		}
 		if r.Index >= 0 {
 			list[i].Pointer += fmt.Sprintf("/%d", r.Index)
+			list[i].Detail = member(list[i].Pointer) + ": " + r.Message
 		}
 	}
 	return list

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -280,9 +281,9 @@ func newPolicyDraft(organization string, in draft[policyDraft]) (polset.PolicyDr
 	case level != nil:
 		d.EnforcementLevel = *level
 	case len(problems) == 0:
-		wrong = append(wrong, invalid("enforcement-level", "enforcement-level is required: %s.", strings.Join(d.Kind.Levels(), ", ")))
+		wrong = append(wrong, invalid("enforcement-level", "enforcement-level is required: one of %s.", strings.Join(d.Kind.Levels(), ", ")))
 	}
-	d.PolicySetIDs, problems = toManyOf(in.Relationships, "policy-sets", "policy-sets")
+	d.PolicySetIDs, problems = joined(in.Relationships)
 	return d, append(wrong, problems...).orNil()
 }
 
@@ -307,7 +308,7 @@ func enforcementLevel(attrs policyDraft, kind polset.Kind, file string) (*string
 		return nil, nil
 	}
 	if !slices.Contains(kind.Levels(), level) {
-		return nil, problems{invalid(at, "The enforcement level of a policy of kind %s must be %s.", kind, strings.Join(kind.Levels(), ", "))}
+		return nil, problems{invalid(at, "%s must be one of %s for a policy of kind %s.", strings.ReplaceAll(at, "/", "."), strings.Join(kind.Levels(), ", "), kind)}
 	}
 	return &level, nil
 }
@@ -330,6 +331,21 @@ func checkQuery(query string) problems {
 	return nil
 }
 
+// joined reads the policy sets that a new policy shall be a member of; none
+// where the document leaves them out.
+func joined(relationships map[string]json.RawMessage) ([]string, problems) {
+	const pointer = "/data/relationships/policy-sets"
+	raw, ok := relationships["policy-sets"]
+	if !ok {
+		return nil, nil
+	}
+	ids, wrong := readRelationship(pointer, raw, "policy-sets")
+	if len(ids) > maxLinkage {
+		return nil, problems{malformedDocument(pointer+"/data", fmt.Sprintf("%s holds %d resource identifiers; at most %d are taken at once.", member(pointer+"/data"), len(ids), maxLinkage))}
+	}
+	return ids, wrong
+}
+
 // checkJoins says which of the policy sets that a new policy shall be a member
 // of cannot take it.
 func (a *API) checkJoins(r *request, draft polset.PolicyDraft) error {
@@ -346,10 +362,8 @@ func (a *API) checkJoins(r *request, draft polset.PolicyDraft) error {
 	var wrong problems
 	for i, id := range draft.PolicySetIDs {
 		refuse := func(detail string) {
-			wrong = append(wrong, problem{
-				Status: http.StatusUnprocessableEntity, Title: "invalid relationship", Detail: detail,
-				Pointer: "/data/relationships/policy-sets/data/" + strconv.Itoa(i),
-			})
+			at := "/data/relationships/policy-sets/data/" + strconv.Itoa(i)
+			wrong = append(wrong, problem{Status: http.StatusUnprocessableEntity, Title: "invalid relationship", Detail: member(at) + ": " + detail, Pointer: at})
 		}
 		n := slices.IndexFunc(sets, func(set polset.PolicySet) bool { return set.ID == id })
 		switch {

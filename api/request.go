@@ -117,7 +117,7 @@ func decodeResource[T any](body []byte, kind, id string, untyped bool) (draft[T]
 		Relationships map[string]json.RawMessage `json:"relationships"`
 	}
 	if err := json.Unmarshal(data, &res); err != nil {
-		return d, wrongType("/data", err)
+		return d, wrongType("/data", data, err)
 	}
 	if res.Type.Present || !untyped {
 		if err := checkType("/data", res.Type.Or(""), kind).orNil(); err != nil {
@@ -130,7 +130,7 @@ func decodeResource[T any](body []byte, kind, id string, untyped bool) (draft[T]
 	}
 	if len(res.Attributes) > 0 && !bytes.Equal(res.Attributes, []byte("null")) {
 		if err := json.Unmarshal(res.Attributes, &d.Attributes); err != nil {
-			return d, wrongType("/data/attributes", err)
+			return d, wrongType("/data/attributes", res.Attributes, err)
 		}
 	}
 	d.Relationships = res.Relationships
@@ -251,34 +251,97 @@ func mismatch(pointer, format string, args ...any) problem {
 	return problem{Status: http.StatusConflict, Title: "conflict", Detail: fmt.Sprintf(format, args...), Pointer: pointer}
 }
 
-// wrongType points at the member below base that has another JSON type.
-func wrongType(base string, err error) problem {
+// wrongType points at the member of raw, the JSON text at base, that has
+// another JSON type.
+func wrongType(base string, raw json.RawMessage, err error) problem {
 	var typeError *json.UnmarshalTypeError
 	if !errors.As(err, &typeError) {
-		return malformedDocument(base, "The member is malformed.")
+		return malformedDocument(base, member(base)+" is malformed.")
 	}
+	var path []string
 	if typeError.Field != "" {
-		base += "/" + strings.ReplaceAll(typeError.Field, ".", "/")
+		path = strings.Split(typeError.Field, ".")
+	}
+	got, _, _ := strings.Cut(typeError.Value, " ") // of a number all of it is told
+	place, ok := misplaced(raw, path, got)
+	if !ok {
+		place = strings.Join(append([]string{""}, path...), "/")
 	}
 	return problem{
 		Status:  http.StatusUnprocessableEntity,
 		Title:   "invalid attribute",
-		Detail:  fmt.Sprintf("The value is a JSON %s, and %s is expected.", typeError.Value, jsonType(typeError)),
-		Pointer: base,
+		Detail:  fmt.Sprintf("%s must be %s, not %s.", strings.TrimPrefix(member(base+place), "data.attributes."), jsonType(typeError), withArticle(got)),
+		Pointer: base + place,
 	}
+}
+
+// misplaced returns the pointer to the first value on a path that is of a JSON
+// type. The path has no places in arrays: encoding/json leaves them out.
+func misplaced(raw json.RawMessage, path []string, kind string) (pointer string, ok bool) {
+	var list []json.RawMessage
+	if json.Unmarshal(raw, &list) == nil {
+		for i, element := range list {
+			if place, ok := misplaced(element, path, kind); ok {
+				return "/" + strconv.Itoa(i) + place, true
+			}
+		}
+	}
+	if len(path) == 0 {
+		return "", typeOf(raw) == kind
+	}
+	var object map[string]json.RawMessage
+	if json.Unmarshal(raw, &object) != nil {
+		return "", false
+	}
+	for name, value := range object {
+		if !strings.EqualFold(name, path[0]) { // as encoding/json compares
+			continue
+		}
+		if place, ok := misplaced(value, path[1:], kind); ok {
+			return "/" + path[0] + place, true
+		}
+	}
+	return "", false
+}
+
+// typeOf names the type of a JSON text as encoding/json does.
+func typeOf(raw json.RawMessage) string {
+	switch text := bytes.TrimSpace(raw); text[0] {
+	case '{':
+		return "object"
+	case '[':
+		return "array"
+	case '"':
+		return "string"
+	case 't', 'f':
+		return "bool"
+	case 'n':
+		return "null"
+	}
+	return "number"
 }
 
 // jsonType names what Go expected in JSON's words.
 func jsonType(e *json.UnmarshalTypeError) string {
 	switch e.Type.Kind().String() {
 	case "bool":
-		return "a boolean"
+		return withArticle("bool")
 	case "string":
-		return "a string"
+		return withArticle("string")
 	case "slice", "array":
-		return "an array"
+		return withArticle("array")
 	case "struct", "map", "ptr":
-		return "an object"
+		return withArticle("object")
 	}
-	return "a number"
+	return withArticle("number")
+}
+
+func withArticle(kind string) string {
+	switch kind {
+	case "array", "object":
+		return "an " + kind
+	case "bool":
+		return "a boolean"
+	}
+	return "a " + kind
 }

@@ -310,6 +310,12 @@ func (a *API) createRun(r *request) error {
 	if err := wrong.orNil(); err != nil {
 		return err
 	}
+	if workspaceID == "" {
+		return problem{
+			Status: http.StatusUnprocessableEntity, Title: "invalid relationship", Pointer: "/data/relationships/workspace",
+			Detail: "data.relationships.workspace is required: it names the workspace of the run.",
+		}
+	}
 	w, err := a.namedWorkspace(r, workspaceID)
 	if err != nil {
 		return err

@@ -420,7 +420,7 @@ func TestRunsHostile(t *testing.T) {
 		refused(t, run(w.acme, ours.ID, waiting.ID), http.StatusUnprocessableEntity, "/data/relationships/configuration-version")
 	})
 	for _, c := range []struct{ name, body, pointer string }{
-		{"no workspace", `{"data":{"type":"runs"}}`, "/data/relationships"},
+		{"no workspace", `{"data":{"type":"runs"}}`, "/data/relationships/workspace"},
 		{"a workspace that is a list", `{"data":{"type":"runs","relationships":{"workspace":{"data":[]}}}}`, "/data/relationships/workspace"},
 		{"an id of signs", `{"data":{"type":"runs","relationships":{"workspace":{"data":{"type":"workspaces","id":"' OR 1=1 --"}}}}}`, "/data/relationships"},
 		{"a long message", `{"data":{"type":"runs","attributes":{"message":"` + strings.Repeat("m", 4097) + `"}}}`, "/data/attributes/message"},

@@ -79,7 +79,7 @@ func (a *API) changeTagSelectors(change tagSelectorChange) func(*request) error 
 		// No resources, unlike everywhere else: HCP Terraform wants it so.
 		var drafts []tagSelectorDraft
 		if err := json.Unmarshal(data, &drafts); err != nil {
-			return malformedDocument("/data", "data must be an array of tag selectors, each with tag-key, tag-value and is-exclude.")
+			return wrongType("/data", data, err)
 		}
 		selectors, wrong := readTagSelectors("/data", drafts)
 		if err := wrong.orNil(); err != nil {

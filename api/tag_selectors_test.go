@@ -103,7 +103,7 @@ func TestRefusedTagSelectors(t *testing.T) {
 	for _, c := range []struct{ name, data, pointer string }{
 		{"no list", `{"tag-key":"a"}`, "/data"},
 		{"null", `null`, "/data"},
-		{"a text", `["env"]`, "/data"},
+		{"a text", `["env"]`, "/data/0"},
 		{"an element that is null", `[null]`, "/data/0/tag-key"},
 		{"no key", `[{"tag-key":"a"},{"tag-value":"x"}]`, "/data/1/tag-key"},
 		{"a long key", `[{"tag-key":"` + long + `"}]`, "/data/0/tag-key"},

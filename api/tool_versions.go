@@ -3,9 +3,11 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 
 	"github.com/polset/polset"
 )
@@ -131,8 +133,9 @@ func (t toolFace) create(r *request) error {
 	if err != nil {
 		return err
 	}
-	v := polset.ToolVersion{Tool: t.tool, Enabled: true, Builds: []polset.ToolBuild{}}.With(d.Attributes.change())
-	if err := checkToolVersion(v).orNil(); err != nil {
+	change := d.Attributes.change()
+	v := polset.ToolVersion{Tool: t.tool, Enabled: true, Builds: []polset.ToolBuild{}}.With(change)
+	if err := checkToolVersion(v, change.Builds != nil).orNil(); err != nil {
 		return err
 	}
 	if v, err = t.ToolVersions.CreateToolVersion(r.ctx(), r.by, v); err != nil {
@@ -151,7 +154,7 @@ func (t toolFace) update(r *request) error {
 		return err
 	}
 	change := d.Attributes.change()
-	if err := checkToolVersion(now.With(change)).orNil(); err != nil {
+	if err := checkToolVersion(now.With(change), change.Builds != nil).orNil(); err != nil {
 		return err
 	}
 	v, err := t.ToolVersions.UpdateToolVersion(r.ctx(), r.by, t.tool, now.ID, change)
@@ -191,8 +194,9 @@ var (
 )
 
 // checkToolVersion judges what would be written. Nobody downloads a tool from
-// what is declared here; the addresses are for people.
-func checkToolVersion(v polset.ToolVersion) problems {
+// what is declared here; the addresses are for people. Builds that are not
+// listed, as archs, are url and sha.
+func checkToolVersion(v polset.ToolVersion, listed bool) problems {
 	var wrong problems
 	if !validVersion.MatchString(v.Version) {
 		wrong = append(wrong, invalid("version", "version must be 1 to 64 letters, digits, dots, hyphens, underscores and plus signs, such as 1.2.3."))
@@ -207,18 +211,27 @@ func checkToolVersion(v polset.ToolVersion) problems {
 		wrong = append(wrong, invalid("archs", "archs must not exceed %d entries.", maxBuilds))
 	}
 	seen := map[[2]string]bool{}
-	for _, b := range v.Builds {
+	for i, b := range v.Builds {
+		refuse := func(name, format string, args ...any) {
+			at := name
+			if listed {
+				at = fmt.Sprintf("archs/%d/%s", i, name)
+			}
+			wrong = append(wrong, invalid(at, strings.ReplaceAll(at, "/", ".")+" "+format, args...))
+		}
 		u, err := url.Parse(b.URL)
 		platform := [2]string{b.OS, b.Arch}
 		switch {
 		case err != nil || len(b.URL) > maxSetting || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.User != nil:
-			wrong = append(wrong, invalid("archs", "The url of each build must be an http or https URL of up to %d bytes, without a user name.", maxSetting))
+			refuse("url", "must be an http or https URL of up to %d bytes, without a user name.", maxSetting)
 		case !validSHA.MatchString(b.SHA):
-			wrong = append(wrong, invalid("archs", "The sha of each build must be up to 128 hexadecimal digits."))
-		case !validPlatform.MatchString(b.OS) || !validPlatform.MatchString(b.Arch):
-			wrong = append(wrong, invalid("archs", "The os and the arch of each build must be names such as linux and amd64."))
+			refuse("sha", "must be up to 128 hexadecimal digits.")
+		case !validPlatform.MatchString(b.OS):
+			refuse("os", "must be the name of an operating system, such as linux.")
+		case !validPlatform.MatchString(b.Arch):
+			refuse("arch", "must be the name of an architecture, such as amd64.")
 		case seen[platform]:
-			wrong = append(wrong, invalid("archs", "There are two builds for %s %s.", b.OS, b.Arch))
+			refuse("os", "and arch are those of another build, for %s %s; list each platform once.", b.OS, b.Arch)
 		}
 		seen[platform] = true
 	}

@@ -246,7 +246,7 @@ func TestWorkspacesHostile(t *testing.T) {
 		{"an agent pool", `"attributes":{"name":"a","agent-pool-id":"apool-1"}`, "/data/attributes/agent-pool-id"},
 		{"a time that is none", `"attributes":{"name":"a","auto-destroy-at":"tomorrow"}`, "/data/attributes/auto-destroy-at"},
 		{"a time that is a number", `"attributes":{"name":"a","auto-destroy-at":7}`, "/data/attributes/auto-destroy-at"},
-		{"patterns that are texts of numbers", `"attributes":{"name":"a","trigger-patterns":[7]}`, "/data/attributes/trigger-patterns"},
+		{"patterns that are texts of numbers", `"attributes":{"name":"a","trigger-patterns":[7]}`, "/data/attributes/trigger-patterns/0"},
 		{"a long directory", `"attributes":{"name":"a","working-directory":"` + strings.Repeat("d", 1025) + `"}`, "/data/attributes/working-directory"},
 		{"a project that is none", `"attributes":{"name":"a"},"relationships":{"project":{"data":{"type":"projects","id":"prj-0000000000000000"}}}`, "/data/relationships/project"},
 		{"a project that is a list", `"attributes":{"name":"a"},"relationships":{"project":{"data":[]}}`, "/data/relationships/project"},
