@@ -176,7 +176,7 @@ func (a *API) binding(r *request) (polset.Installation, []string, error) {
 			wrong = append(wrong, problem{
 				Status:  http.StatusUnprocessableEntity,
 				Title:   "invalid relationship",
-				Detail:  "Organization not found.",
+				Detail:  fmt.Sprintf("data.%d.id names no organization.", n),
 				Pointer: fmt.Sprintf("/data/%d/id", n),
 			})
 		case err != nil:

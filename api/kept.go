@@ -134,7 +134,7 @@ func (m modeDraft) keepIn(kept map[string]any, now string) problems {
 		if m.attribute == defaultExecutionMode {
 			attribute = "default-agent-pool-id"
 		}
-		return problems{invalid(attribute, "The agent pool was not found.")}
+		return problems{invalid(attribute, "%s names no agent pool: polset has none.", attribute)}
 	}
 	mode, given := m.mode.Get()
 	own, says := m.own.Get()

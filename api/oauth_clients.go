@@ -312,7 +312,7 @@ func (a *API) checkProjects(r *request, organizationID string, ids []string) err
 }
 
 func missingProject(pointer string) problem {
-	return problem{Status: http.StatusUnprocessableEntity, Title: "invalid relationship", Detail: "The project was not found.", Pointer: pointer}
+	return problem{Status: http.StatusUnprocessableEntity, Title: "invalid relationship", Detail: member(pointer) + ": The project was not found.", Pointer: pointer}
 }
 
 // holder asks the git host whom a token belongs to; "" where it does not say

@@ -12,7 +12,7 @@ func TestRefusalsNameTheField(t *testing.T) {
 	w := newWorld(t)
 	e := w.estate("refusals")
 	set := e.thing("policy_set")
-	const missing = "pol-aaaaaaaaaaaaaaaa"
+
 	tests := []struct {
 		method, path, body string
 		pointer, detail    string
@@ -35,13 +35,17 @@ func TestRefusalsNameTheField(t *testing.T) {
 		{"POST", "/organizations/refusals/policy-sets", `{"data":{"type":"policy-sets","attributes":{"name":"s","vcs-repo":{"branch":[]}}}}`, "/data/attributes/vcs-repo/branch", "vcs-repo.branch must be a string, not an array."},
 		{"POST", "/organizations/refusals/policy-sets", `{"data":{"type":"policy-sets","attributes":{"name":"s","vcs-repo":{"identifier":"a/b","oauth-token-id":"ot-aaaaaaaaaaaaaaaa"}}}}`, "/data/attributes/vcs-repo/oauth-token-id", "oauth-token-id names no OAuth token of the organization."},
 
-		{"POST", "/policy-sets/" + set + "/relationships/policies", `{"data":[{"type":"policies","id":"` + missing + `"}]}`, "/data/0", "data.0: The policy was not found."},
+		{"POST", "/policy-sets/" + set + "/relationships/policies", `{"data":[{"type":"policies","id":"pol-aaaaaaaaaaaaaaaa"}]}`, "/data/0", "data.0: The policy was not found."},
 		{"POST", "/policy-sets/" + set + "/relationships/policies", `{"data":[{"type":"policies"}]}`, "/data/0", "data.0: The policy was not found."},
 		{"POST", "/policy-sets/" + set + "/relationships/workspaces", `{"data":[{"type":"workspaces","id":"` + strings.Repeat("x", 999) + `"}]}`, "/data/0", "data.0: The workspace was not found."},
 		{"POST", "/policy-sets/" + set + "/tag-selectors", `{"data":[{"tag-key":"a"},{"tag-key":5}]}`, "/data/1/tag-key", "data.1.tag-key must be a string, not a number."},
 		{"POST", "/policy-sets/" + set + "/tag-selectors", `{"data":{}}`, "/data", "data must be an array, not an object."},
 
 		{"POST", "/runs", `{"data":{"type":"runs"}}`, "/data/relationships/workspace", "data.relationships.workspace is required: it names the workspace of the run."},
+
+		{"POST", "/runs", `{"data":{"type":"runs","relationships":{"workspace":{"data":{"type":"workspaces","id":5}}}}}`, "/data/relationships/workspace", "data.relationships.workspace must have a resource identifier, or null, as its data."},
+		{"POST", "/organizations/refusals/workspaces", `{"data":{"type":"workspaces","attributes":{"name":"w"},"relationships":{"project":{"data":{"type":"projects","id":"prj-aaaaaaaaaaaaaaaa"}}}}}`, "/data/relationships/project", "data.relationships.project: The project was not found."},
+		{"POST", "/organizations/refusals/workspaces", `{"data":{"type":"workspaces","attributes":{"name":"w","agent-pool-id":"apool-1"}}}`, "/data/attributes/agent-pool-id", "agent-pool-id names no agent pool: polset has none."},
 
 		{"POST", "/admin/opa-versions", `{"data":{"type":"opa-versions","attributes":{"version":"1.0.0","url":"ftp:x","sha":"aa"}}}`, "/data/attributes/url", "url must be an http or https URL of up to 1024 bytes, without a user name."},
 		{"POST", "/admin/opa-versions", `{"data":{"type":"opa-versions","attributes":{"version":"1.0.0","url":"https://a.example","sha":"zz"}}}`, "/data/attributes/sha", "sha must be up to 128 hexadecimal digits."},

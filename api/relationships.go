@@ -36,7 +36,7 @@ func toManyOf(relationships map[string]json.RawMessage, name, kind string) ([]st
 		Data json.RawMessage `json:"data"`
 	}
 	if err := json.Unmarshal(raw, &relationship); err != nil || relationship.Data == nil {
-		return nil, problems{malformedDocument(pointer, "The relationship must have an array of resource identifiers as its data.")}
+		return nil, problems{malformedDocument(pointer, member(pointer)+" must have an array of resource identifiers as its data.")}
 	}
 	return linkage(relationship.Data, pointer+"/data", kind)
 }
@@ -72,14 +72,15 @@ func toOneOf(relationships map[string]json.RawMessage, name, kind string) (strin
 	}
 	pointer := "/data/relationships/" + name
 	if err := json.Unmarshal(raw, &relationship); err != nil {
-		return "", problems{malformedDocument(pointer, "The relationship must have a resource identifier, or null, as its data.")}
+		return "", problems{malformedDocument(pointer, member(pointer)+" must have a resource identifier, or null, as its data.")}
 	}
 	if relationship.Data == nil || relationship.Data.ID == "" {
 		return "", nil
 	}
 	// go-tfe's version 2 leaves the type out, and Terraform's provider with it.
 	if got := relationship.Data.Type; got != "" && got != kind {
-		return "", problems{mismatch(pointer+"/data/type", "The type is %q, and this relationship takes %q.", got, kind)}
+		pointer += "/data/type"
+		return "", problems{mismatch(pointer, "%s is %q, and this relationship takes %q.", member(pointer), got, kind)}
 	}
 	return relationship.Data.ID, nil
 }
@@ -87,11 +88,12 @@ func toOneOf(relationships map[string]json.RawMessage, name, kind string) (strin
 // unrelated says that what a relationship names does not exist, or is not the
 // organization's.
 func unrelated(name, what string) problem {
+	pointer := "/data/relationships/" + name
 	return problem{
 		Status:  http.StatusUnprocessableEntity,
 		Title:   "invalid relationship",
-		Detail:  "The " + what + " was not found.",
-		Pointer: "/data/relationships/" + name,
+		Detail:  member(pointer) + ": The " + what + " was not found.",
+		Pointer: pointer,
 	}
 }
 

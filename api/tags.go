@@ -106,7 +106,7 @@ func relatedTags(relationships map[string]json.RawMessage, name, kind string) (*
 		Data json.RawMessage `json:"data"`
 	}
 	if err := json.Unmarshal(raw, &relationship); err != nil || len(relationship.Data) == 0 {
-		return nil, problems{malformedDocument(pointer, "The relationship must have an array of "+kind+" as its data.")}
+		return nil, problems{malformedDocument(pointer, member(pointer)+" must have an array of "+kind+" as its data.")}
 	}
 	tags, wrong := tagsOf(relationship.Data, pointer+"/data", kind, false)
 	return &tags, wrong
@@ -129,7 +129,7 @@ func tagsOf(data json.RawMessage, pointer, kind string, takenAway bool) ([]polse
 	for i, t := range list {
 		at := pointer + "/" + strconv.Itoa(i)
 		if t.Type != kind {
-			wrong = append(wrong, mismatch(at+"/type", "The type is %q, and %q is expected.", t.Type, kind))
+			wrong = append(wrong, mismatch(at+"/type", "%s is %q, and %q is expected.", member(at+"/type"), t.Type, kind))
 			continue
 		}
 		tag := polset.TagBinding{ID: t.ID, Key: t.Attributes.Key.Or(""), Value: t.Attributes.Value.Or("")}
