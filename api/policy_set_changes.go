@@ -195,14 +195,14 @@ func checkUpdatePatterns(globs []string) problems {
 	var wrong problems
 	for i, glob := range globs {
 		if _, err := polset.ParsePatterns([]string{glob}); err != nil {
-			wrong = append(wrong, invalid(fmt.Sprintf("policy-update-patterns/%d", i), "%s.", err))
+			wrong = append(wrong, invalid(fmt.Sprintf("policy-update-patterns/%d", i), "policy-update-patterns.%d: %s.", i, err))
 		}
 	}
 	if len(wrong) > 0 {
 		return wrong[:1] // a hundred of them would be of no more use
 	}
 	if _, err := polset.ParsePatterns(globs); err != nil {
-		return problems{invalid("policy-update-patterns", "%s.", err)}
+		return problems{invalid("policy-update-patterns", "policy-update-patterns: %s.", err)}
 	}
 	return nil
 }

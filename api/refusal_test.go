@@ -39,6 +39,9 @@ func TestRefusalsNameTheField(t *testing.T) {
 		{"POST", "/policy-sets/" + set + "/relationships/policies", `{"data":[{"type":"policies"}]}`, "/data/0", "data.0: The policy was not found."},
 		{"POST", "/policy-sets/" + set + "/relationships/workspaces", `{"data":[{"type":"workspaces","id":"` + strings.Repeat("x", 999) + `"}]}`, "/data/0", "data.0: The workspace was not found."},
 		{"POST", "/policy-sets/" + set + "/tag-selectors", `{"data":[{"tag-key":"a"},{"tag-key":5}]}`, "/data/1/tag-key", "data.1.tag-key must be a string, not a number."},
+		{"POST", "/organizations/refusals/policy-sets", `{"data":{"type":"policy-sets","attributes":{"name":"s","policy-update-patterns":["a","b//c"]}}}`, "/data/attributes/policy-update-patterns/1", `policy-update-patterns.1: the pattern "b//c" has an empty component.`},
+		{"POST", "/organizations/refusals/policy-sets", `{"data":{"type":"policy-sets","attributes":{"name":"s","tag-selectors":[{"tag-key":"a"},{"tag-key":""}]}}}`, "/data/attributes/tag-selectors/1/tag-key", "tag-selectors.1.tag-key must be 1 to 128 characters, without control characters and without spaces around it."},
+		{"POST", "/policy-sets/" + set + "/tag-selectors", `{"data":[{"tag-key":"a","tag-value":" "}]}`, "/data/0/tag-value", "data.0.tag-value must be up to 256 characters, without control characters and without spaces around it."},
 		{"POST", "/policy-sets/" + set + "/tag-selectors", `{"data":{}}`, "/data", "data must be an array, not an object."},
 
 		{"POST", "/runs", `{"data":{"type":"runs"}}`, "/data/relationships/workspace", "data.relationships.workspace is required: it names the workspace of the run."},

@@ -168,6 +168,12 @@ func member(pointer string) string {
 	return strings.ReplaceAll(strings.TrimPrefix(pointer, "/"), "/", ".")
 }
 
+// attribute is member for what people know as an attribute, such as
+// vcs-repo.branch.
+func attribute(pointer string) string {
+	return strings.TrimPrefix(member(pointer), "data.attributes.")
+}
+
 // readBody returns a body that is JSON of bounded size and depth, and free of
 // NUL, which PostgreSQL cannot hold.
 func readBody(r *request) ([]byte, error) { return readBodyOf(r, maxBody) }
@@ -270,7 +276,7 @@ func wrongType(base string, raw json.RawMessage, err error) problem {
 	return problem{
 		Status:  http.StatusUnprocessableEntity,
 		Title:   "invalid attribute",
-		Detail:  fmt.Sprintf("%s must be %s, not %s.", strings.TrimPrefix(member(base+place), "data.attributes."), jsonType(typeError), withArticle(got)),
+		Detail:  fmt.Sprintf("%s must be %s, not %s.", attribute(base+place), jsonType(typeError), withArticle(got)),
 		Pointer: base + place,
 	}
 }

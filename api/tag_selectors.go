@@ -102,10 +102,10 @@ func readTagSelectors(pointer string, drafts []tagSelectorDraft) ([]polset.TagSe
 		at := fmt.Sprintf("%s/%d", pointer, i)
 		// What no tag can be would select nothing.
 		if d.Key == "" || !validTag(d.Key, maxTagKey) {
-			wrong = append(wrong, malformedDocument(at+"/tag-key", fmt.Sprintf("tag-key must be 1 to %d characters, without control characters and without spaces around it.", maxTagKey)))
+			wrong = append(wrong, malformedDocument(at+"/tag-key", fmt.Sprintf("%s must be 1 to %d characters, without control characters and without spaces around it.", attribute(at+"/tag-key"), maxTagKey)))
 		}
 		if d.Value != nil && !validTag(*d.Value, maxTagValue) {
-			wrong = append(wrong, malformedDocument(at+"/tag-value", fmt.Sprintf("tag-value must be up to %d characters, without control characters and without spaces around it.", maxTagValue)))
+			wrong = append(wrong, malformedDocument(at+"/tag-value", fmt.Sprintf("%s must be up to %d characters, without control characters and without spaces around it.", attribute(at+"/tag-value"), maxTagValue)))
 		}
 		selectors[i] = polset.TagSelector(d)
 	}
