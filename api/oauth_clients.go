@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -285,8 +286,11 @@ func (a *API) changeProjects(r *request, change func(*polset.ConnectionChange, [
 	change(&c, ids)
 	if len(c.AddProjects) > 0 {
 		for n, id := range ids {
-			if !a.owns(r, now.OrganizationID, id) {
+			switch _, err := a.projectIn(r, now.OrganizationID, id); {
+			case errors.Is(err, polset.ErrNotFound):
 				return missingProject(fmt.Sprintf("/data/%d/id", n))
+			case err != nil:
+				return err
 			}
 		}
 	}
@@ -296,16 +300,23 @@ func (a *API) changeProjects(r *request, change func(*polset.ConnectionChange, [
 	return r.NoContent(http.StatusNoContent)
 }
 
-// owns says whether a project is an organization's, whoever asks.
-func (a *API) owns(r *request, organizationID, projectID string) bool {
+// projectIn is a project of an organization, whoever asks; polset.ErrNotFound
+// where it is another's.
+func (a *API) projectIn(r *request, organizationID, projectID string) (polset.Project, error) {
 	p, err := a.Projects.Project(r.ctx(), r.by, projectID)
-	return err == nil && p.OrganizationID == organizationID
+	if err == nil && p.OrganizationID != organizationID {
+		err = polset.ErrNotFound
+	}
+	return p, err
 }
 
 func (a *API) checkProjects(r *request, organizationID string, ids []string) error {
 	for n, id := range ids {
-		if !a.owns(r, organizationID, id) {
+		switch _, err := a.projectIn(r, organizationID, id); {
+		case errors.Is(err, polset.ErrNotFound):
 			return missingProject(fmt.Sprintf("/data/relationships/projects/data/%d", n))
+		case err != nil:
+			return err
 		}
 	}
 	return nil

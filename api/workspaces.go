@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 
@@ -350,7 +351,10 @@ func (a *API) createWorkspace(r *request) error {
 	in := d.Attributes
 	draft := polset.WorkspaceDraft{Organization: org.Name, Name: in.own.Name.Or(""), Description: in.own.Description.Or("")}
 	wrong := append(checkWorkspace(&draft.Name, &draft.Description, in.own.VCSRepo), in.wrong...)
-	project, problems := a.projectOf(r, org.ID, d.Relationships)
+	project, problems, err := a.projectOf(r, org.ID, d.Relationships)
+	if err != nil {
+		return err
+	}
 	wrong = append(wrong, problems...)
 	now := executionMode(project.Settings[defaultExecutionMode], org.Settings[defaultExecutionMode])
 	wrong = append(wrong, in.own.mode().keepIn(in.kept, now)...)
@@ -375,16 +379,16 @@ func (a *API) createWorkspace(r *request) error {
 
 // projectOf is the project of the organization that a request relates to; the
 // zero value where it relates to none.
-func (a *API) projectOf(r *request, organizationID string, relationships map[string]json.RawMessage) (polset.Project, problems) {
+func (a *API) projectOf(r *request, organizationID string, relationships map[string]json.RawMessage) (polset.Project, problems, error) {
 	id, wrong := toOneOf(relationships, "project", "projects")
 	if id == "" {
-		return polset.Project{}, wrong
+		return polset.Project{}, wrong, nil
 	}
-	project, err := a.Projects.Project(r.ctx(), r.by, id)
-	if err != nil || project.OrganizationID != organizationID {
-		return polset.Project{}, problems{unrelated("project", "project")}
+	project, err := a.projectIn(r, organizationID, id)
+	if errors.Is(err, polset.ErrNotFound) {
+		return polset.Project{}, problems{unrelated("project", "project")}, nil
 	}
-	return project, nil
+	return project, nil, err
 }
 
 func (a *API) updateWorkspace(r *request) error {
@@ -400,7 +404,10 @@ func (a *API) updateWorkspace(r *request) error {
 	change := polset.WorkspaceChange{Name: in.own.Name.given(), Description: in.own.Description.given(), Settings: in.kept}
 	wrong := append(checkWorkspace(change.Name, change.Description, in.own.VCSRepo), in.wrong...)
 	wrong = append(wrong, in.own.mode().keepIn(in.kept, workspaceMode(now))...)
-	project, problems := a.projectOf(r, now.OrganizationID, d.Relationships)
+	project, problems, err := a.projectOf(r, now.OrganizationID, d.Relationships)
+	if err != nil {
+		return err
+	}
 	wrong = append(wrong, problems...)
 	change.TagBindings, problems = relatedTags(d.Relationships, "tag-bindings", "tag-bindings")
 	if err := append(wrong, problems...).orNil(); err != nil {

@@ -1,7 +1,9 @@
 package api_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -11,6 +13,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	tfe "github.com/hashicorp/go-tfe"
 	"github.com/hashicorp/jsonapi"
+
+	"github.com/polset/polset"
+	"github.com/polset/polset/api"
 )
 
 var (
@@ -276,4 +281,33 @@ func TestWorkspacesHostile(t *testing.T) {
 			}
 		}
 	})
+}
+
+// noProjects are the projects of a database that does not answer.
+type noProjects struct{ projects }
+
+type projects = api.Projects // whose method Projects the field must not hide
+
+func (noProjects) Project(context.Context, polset.Principal, string) (polset.Project, error) {
+	return polset.Project{}, errors.New("the database is away")
+}
+
+// That nobody could look is no "not found".
+func TestProjectsAway(t *testing.T) {
+	w := newWorld(t, func(c *api.Config) { c.Projects = noProjects{c.Projects} })
+	client, err := w.store.CreateConnection(t.Context(), polset.System, polset.ConnectionDraft{
+		Organization: "acme", ServiceProvider: "github", HTTPURL: "https://github.com", APIURL: "https://api.github.com", Token: polset.NewSecret("ghp_x"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	relation := `"relationships":{"project%s":{"data":%s}}`
+	one := fmt.Sprintf(relation, "", `{"type":"projects","id":"prj-0000000000009999"}`)
+	many := fmt.Sprintf(relation, "s", `[{"type":"projects","id":"prj-0000000000009999"}]`)
+	for _, c := range [][3]string{
+		{"POST", "/organizations/acme/workspaces", `{"data":{"type":"workspaces","attributes":{"name":"net"},` + one + `}}`},
+		{"PATCH", "/oauth-clients/" + client.ID, `{"data":{"type":"oauth-clients",` + many + `}}`},
+	} {
+		problemsOf(t, w.ask(w.acme, c[0], c[1], c[2]), http.StatusInternalServerError)
+	}
 }
