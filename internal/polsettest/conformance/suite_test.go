@@ -91,7 +91,7 @@ func (s suite) test(r *report, args ...string) error {
 	args = append([]string{"test", s.pkg, "-count=1", "-json", "-parallel", "16"}, args...)
 	cmd := exec.Command("go", args...)
 	cmd.Dir, cmd.Env = s.module, s.env
-	var stderr bytes.Buffer
+	var stderr, other bytes.Buffer // other is what stdout holds beside events
 	cmd.Stderr = &stderr
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
@@ -109,7 +109,7 @@ func (s suite) test(r *report, args ...string) error {
 			started = started || e.Action == "run"
 			r.add(e)
 		} else {
-			stderr.Write(line)
+			other.Write(line)
 		}
 		if err != nil {
 			break
@@ -117,7 +117,7 @@ func (s suite) test(r *report, args ...string) error {
 	}
 	var exit *exec.ExitError
 	if err := cmd.Wait(); err != nil && (!started || !errors.As(err, &exit)) {
-		return fmt.Errorf("go %s: %w\n%s%s", strings.Join(args, " "), err, r.output[""], &stderr)
+		return fmt.Errorf("go %s: %w\n%s%s%s", strings.Join(args, " "), err, r.output[""], &other, &stderr)
 	}
 	return nil
 }
