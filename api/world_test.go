@@ -3,12 +3,10 @@ package api_test
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +18,7 @@ import (
 	"github.com/polset/polset"
 	"github.com/polset/polset/api"
 	"github.com/polset/polset/ingest"
+	"github.com/polset/polset/internal/polsettest"
 	"github.com/polset/polset/store"
 	"github.com/polset/polset/store/object"
 )
@@ -40,46 +39,32 @@ type world struct {
 	tables map[string]string // what reads each of them
 }
 
-// firstRows is a database that holds nothing yet. To make its tables takes longer
-// than most tests, so that it is done once.
-var firstRows = sync.OnceValues(func() (first struct {
-	key  store.Key
-	file []byte
-}, err error,
-) {
-	dir, err := os.MkdirTemp("", "polset-api-")
+var (
+	worldKey = store.NewKey()
+	noRows   = polsettest.SQLite(func(path string) error {
+		s, err := openRows(context.Background(), path)
+		if err != nil {
+			return err
+		}
+		return s.Close()
+	})
+)
+
+func openRows(ctx context.Context, path string) (*store.Store, error) {
+	key, err := store.ParseKey(worldKey)
 	if err != nil {
-		return first, err
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if first.key, err = store.ParseKey(store.NewKey()); err != nil {
-		return first, err
-	}
-	file := filepath.Join(dir, "polset.db")
-	s, err := store.Open(context.Background(), store.Config{URL: file, Key: first.key})
-	if err != nil {
-		return first, err
-	}
-	if err := s.Close(); err != nil {
-		return first, err
-	}
-	first.file, err = os.ReadFile(file)
-	return first, err
-})
+	return store.Open(ctx, store.Config{URL: path, Key: key})
+}
 
 func newWorld(t *testing.T, adjust ...func(*api.Config)) *world {
 	t.Helper()
 	w := &world{server: &server{fakeStore: newFakeStore(), t: t}}
-	w.dir = t.TempDir()
-	first, err := firstRows()
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(w.dir, "polset.db")
-	if err := os.WriteFile(file, first.file, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if w.store, err = store.Open(t.Context(), store.Config{URL: file, Key: first.key}); err != nil {
+	file := noRows(t)
+	w.dir = filepath.Dir(file)
+	var err error
+	if w.store, err = openRows(t.Context(), file); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/polset/polset"
 	"github.com/polset/polset/ingest"
+	"github.com/polset/polset/internal/polsettest"
 	"github.com/polset/polset/policy"
 	"github.com/polset/polset/store"
 	"github.com/polset/polset/store/object"
@@ -188,14 +188,29 @@ type world struct {
 
 var admin = polset.Principal{Actor: "test"}
 
+var (
+	worldKey = store.NewKey()
+	noRows   = polsettest.SQLite(func(path string) error {
+		s, err := openRows(context.Background(), path)
+		if err != nil {
+			return err
+		}
+		return s.Close()
+	})
+)
+
+func openRows(ctx context.Context, path string) (*store.Store, error) {
+	key, err := store.ParseKey(worldKey)
+	if err != nil {
+		return nil, err
+	}
+	return store.Open(ctx, store.Config{URL: path, Key: key})
+}
+
 func newWorld(t *testing.T, change func(*ingest.Config)) *world {
 	t.Helper()
 	ctx := t.Context()
-	key, err := store.ParseKey(store.NewKey())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := store.Open(ctx, store.Config{URL: filepath.Join(t.TempDir(), "polset.db"), Key: key})
+	s, err := openRows(ctx, noRows(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -44,49 +42,27 @@ func onBoth(t *testing.T, f func(b *bench)) {
 	for name, url := range databases() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			at := url(t)
 			if name == "sqlite" {
-				withTables(t, at)
+				url = tablesOnly
 			}
-			f(newBench(t, at))
+			f(newBench(t, url(t)))
 		})
 	}
 }
 
-// withTables writes a SQLite file that holds the tables and no rows. To make
-// them takes longer than most tests, so that it is done once.
-func withTables(t testing.TB, path string) {
-	t.Helper()
-	file, err := emptyTables()
-	if err == nil {
-		err = os.WriteFile(path, file, 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-var emptyTables = sync.OnceValues(func() (file []byte, err error) {
-	dir, err := os.MkdirTemp("", "polset-store-")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+// tablesOnly gives a SQLite file that holds the tables and no rows.
+var tablesOnly = polsettest.SQLite(func(path string) error {
 	key, err := ParseKey(NewKey())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	path := filepath.Join(dir, "polset.db")
 	s, err := Open(context.Background(), Config{URL: path, Key: key})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	// Each test has a key of its own.
 	_, err = s.dialect.writer().ExecContext(context.Background(), "DELETE FROM settings")
-	if err := errors.Join(err, s.Close()); err != nil {
-		return nil, err
-	}
-	return os.ReadFile(path)
+	return errors.Join(err, s.Close())
 })
 
 func newBench(t testing.TB, url string) *bench {
