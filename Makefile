@@ -28,9 +28,11 @@ build: ## Build bin/polset.
 demo: build ## Watch a push become a ready version, on a real local git server.
 	@go run ./internal/polsettest/demo -polset bin/polset
 
+# Four packages at once whatever the number of cores: the long ones wait for
+# databases, processes and timers for most of their time.
 .PHONY: test
 test: test-deps ## Run all tests on real parts, under the race detector.
-	$(SERVICES) -- go test -race -timeout 20m ./...
+	$(SERVICES) -- go test -race -p 4 -timeout 20m ./...
 
 .PHONY: test-deps
 test-deps: programs $(GOBIN)/versitygw github-description hashicorp-description ## Install what the tests need: PostgreSQL, Chromium, an S3 server, GitHub's description and HashiCorp's.
