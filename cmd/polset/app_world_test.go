@@ -114,7 +114,9 @@ func (w *appWorld) Degraded(id, reason string) {
 // Ready waits until a commit is in force.
 func (w *appWorld) Ready(id, commit string) {
 	w.t.Helper()
-	eventually(w.t, 30*time.Second, "in force: "+commit, func() bool {
+	// What a killed node took from the queue and had not begun is put there
+	// again after a minute.
+	eventually(w.t, 2*time.Minute, "in force: "+commit, func() bool {
 		version := w.Node.Current(id)
 		if version == "" {
 			return false
