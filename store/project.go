@@ -183,14 +183,15 @@ func (s *Store) DeleteProject(ctx context.Context, by polset.Principal, id strin
 
 // holdProject locks a project and reads it as it is now.
 func (t *tx) holdProject(ctx context.Context, by polset.Principal, id string) (rows.Project, error) {
+	mine := rows.ProjectParams{ID: id, Tenant: by.OrganizationID}
 	// Only the principal's own is locked.
-	if _, err := t.project(ctx, by, id); err != nil {
-		return rows.Project{}, err
+	if _, err := t.Project(ctx, mine); err != nil {
+		return rows.Project{}, fmt.Errorf("project %q: %w", id, found(err))
 	}
 	if err := t.lock(ctx, projectRow, id); err != nil {
 		return rows.Project{}, err
 	}
-	r, err := t.Project(ctx, rows.ProjectParams{ID: id, Tenant: by.OrganizationID})
+	r, err := t.Project(ctx, mine)
 	return r.Project, found(err)
 }
 

@@ -208,14 +208,15 @@ func (s *Store) DeleteWorkspace(ctx context.Context, by polset.Principal, id str
 
 // holdWorkspace locks a workspace and reads it as it is now.
 func (t *tx) holdWorkspace(ctx context.Context, by polset.Principal, id string) (rows.Workspace, error) {
+	mine := rows.WorkspaceParams{ID: id, Tenant: by.OrganizationID}
 	// Only the principal's own is locked.
-	if _, err := t.workspace(ctx, by, id); err != nil {
-		return rows.Workspace{}, err
+	if _, err := t.Workspace(ctx, mine); err != nil {
+		return rows.Workspace{}, fmt.Errorf("workspace %q: %w", id, found(err))
 	}
 	if err := t.lock(ctx, workspaceRow, id); err != nil {
 		return rows.Workspace{}, err
 	}
-	r, err := t.Workspace(ctx, rows.WorkspaceParams{ID: id, Tenant: by.OrganizationID})
+	r, err := t.Workspace(ctx, mine)
 	return r.Workspace, found(err)
 }
 
