@@ -28,7 +28,9 @@ var rooms = map[string][]string{
 	"ingest/source": {"archive"},
 	"archive":       nil,
 	"policy":        nil,
+	"policy/worker": {"policy"},
 	"check":         {"policy"},
+	"bundle":        {"archive", "policy"},
 	"store":         {"store/queue"},
 	"store/queue":   nil,
 	"store/object":  nil,
@@ -36,7 +38,7 @@ var rooms = map[string][]string{
 	"api":           nil,
 	"web":           nil,
 	"cmd/polset": {
-		"webhook", "ingest", "ingest/source", "archive", "policy", "check", "store",
+		"webhook", "ingest", "ingest/source", "archive", "policy", "policy/worker", "check", "bundle", "store",
 		"store/queue", "store/object", "githubapp", "api", "web",
 	},
 }

@@ -35,15 +35,92 @@ type ConfigurationDraft struct {
 // RunStatus is the state of a run, in HCP Terraform's words.
 type RunStatus string
 
-// The states of a run.
+// The states of a run: pending while its checks wait or run, and then what they
+// come to. A run that waits for an override goes on when it has it.
 const (
-	RunPending   RunStatus = "pending"
-	RunCanceled  RunStatus = "canceled"
-	RunDiscarded RunStatus = "discarded"
+	RunPending RunStatus = "pending"
+	// RunPostPlanRunning and RunPolicyChecking: policy evaluations, or the policy
+	// check, run.
+	RunPostPlanRunning RunStatus = "post_plan_running"
+	RunPolicyChecking  RunStatus = "policy_checking"
+	// RunPostPlanAwaitingDecision and RunPolicyOverride: only soft failures stand
+	// in the way.
+	RunPostPlanAwaitingDecision RunStatus = "post_plan_awaiting_decision"
+	RunPolicyOverride           RunStatus = "policy_override"
+
+	RunPlanned           RunStatus = "planned" // no policy set applied
+	RunPostPlanCompleted RunStatus = "post_plan_completed"
+	RunPolicyChecked     RunStatus = "policy_checked"
+	RunErrored           RunStatus = "errored" // a check hard failed or errored
+	RunCanceled          RunStatus = "canceled"
+	RunDiscarded         RunStatus = "discarded"
 )
 
 // RunStatuses lists every state of a run.
-func RunStatuses() []RunStatus { return []RunStatus{RunPending, RunCanceled, RunDiscarded} }
+func RunStatuses() []RunStatus {
+	return []RunStatus{
+		RunPending, RunPostPlanRunning, RunPolicyChecking, RunPostPlanAwaitingDecision, RunPolicyOverride,
+		RunPlanned, RunPostPlanCompleted, RunPolicyChecked, RunErrored, RunCanceled, RunDiscarded,
+	}
+}
+
+// Cancelable reports whether there is work to cancel.
+func (s RunStatus) Cancelable() bool {
+	return s == RunPending || s == RunPostPlanRunning || s == RunPolicyChecking
+}
+
+// Discardable reports whether the run may be given up: before it began, while
+// it waits for an override, or where it waits for somebody to apply its plan.
+func (s RunStatus) Discardable() bool {
+	switch s {
+	case RunPending, RunPostPlanAwaitingDecision, RunPolicyOverride, RunPlanned, RunPostPlanCompleted, RunPolicyChecked:
+		return true
+	}
+	return false
+}
+
+// RunStatusOf is the state of a run whose checks are those. Policy evaluations
+// come before the policy check, as in HCP Terraform.
+func RunStatusOf(checks []Check) RunStatus {
+	status, began := RunPlanned, false
+	for _, c := range checks {
+		began = began || c.Status != CheckPending
+	}
+	// The worst counts: the order of cases is that of weight.
+	weight := -1
+	for _, c := range checks {
+		s, w := c.runStatus(began)
+		if w > weight || w == weight && !c.Evaluation {
+			status, weight = s, w
+		}
+	}
+	return status
+}
+
+// runStatus is the state of a run that had only this check, and how much that
+// weighs against others.
+func (c Check) runStatus(began bool) (status RunStatus, weight int) {
+	pick := func(evaluation, check RunStatus) RunStatus {
+		if c.Evaluation {
+			return evaluation
+		}
+		return check
+	}
+	switch c.Status {
+	case CheckPending, CheckRunning:
+		if !began {
+			return RunPending, 4
+		}
+		return pick(RunPostPlanRunning, RunPolicyChecking), 4
+	case CheckCanceled:
+		return RunCanceled, 3
+	case CheckErrored, CheckHardFailed:
+		return RunErrored, 2
+	case CheckSoftFailed:
+		return pick(RunPostPlanAwaitingDecision, RunPolicyOverride), 1
+	}
+	return pick(RunPostPlanCompleted, RunPolicyChecked), 0
+}
 
 // A Run asks whether a workspace's configuration may be applied.
 type Run struct {

@@ -36,6 +36,31 @@ type Branch struct {
 	ChangedAt    sql.NullTime
 }
 
+type Check struct {
+	Sequence         int64
+	ID               string
+	RunID            string
+	Kind             string
+	Evaluation       bool
+	Status           string
+	StatusTimestamps string
+	Passed           int64
+	AdvisoryFailed   int64
+	SoftFailed       int64
+	HardFailed       int64
+	Errored          int64
+	Error            string
+	ErrorMessage     string
+	Duration         int64
+	OverriddenBy     string
+	OverrideComment  string
+	Attempts         int64
+	Lease            int64
+	DueAt            time.Time
+	CreatedAt        time.Time
+	UpdatedAt        time.Time
+}
+
 type ConfigurationVersion struct {
 	Sequence      int64
 	ID            string
@@ -266,6 +291,32 @@ type PolicySet struct {
 	MaterializeDueAt      time.Time
 }
 
+type PolicySetOutcome struct {
+	Sequence             int64
+	ID                   string
+	CheckID              string
+	PolicySetID          string
+	PolicySetName        string
+	PolicySetDescription string
+	Overridable          bool
+	PolicyToolVersion    string
+	AwaitedRevision      int64
+	VersionID            string
+	Digest               string
+	PoliciesDirectory    string
+	Policies             string
+	SealedParameters     []byte
+	Outcomes             string
+	Passed               int64
+	AdvisoryFailed       int64
+	SoftFailed           int64
+	HardFailed           int64
+	Errored              int64
+	Error                string
+	ErrorMessage         string
+	CreatedAt            time.Time
+}
+
 type PolicySetParameter struct {
 	Sequence    int64
 	ID          string
@@ -385,6 +436,8 @@ type Run struct {
 	CreatedBy              string
 	CreatedAt              time.Time
 	UpdatedAt              time.Time
+	PlanDigest             string
+	Input                  string
 }
 
 type Setting struct {

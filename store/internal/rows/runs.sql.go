@@ -142,7 +142,7 @@ func (q *Queries) MoveRun(ctx context.Context, arg MoveRunParams) (int64, error)
 }
 
 const run = `-- name: Run :one
-SELECT runs.sequence, runs.id, runs.workspace_id, runs.configuration_version_id, runs.status, runs.message, runs.settings, runs.status_timestamps, runs.created_by, runs.created_at, runs.updated_at, workspaces.organization_id
+SELECT runs.sequence, runs.id, runs.workspace_id, runs.configuration_version_id, runs.status, runs.message, runs.settings, runs.status_timestamps, runs.created_by, runs.created_at, runs.updated_at, runs.plan_digest, runs.input, workspaces.organization_id
 FROM runs JOIN workspaces ON workspaces.id = runs.workspace_id
 WHERE runs.id = $1
   AND (CAST($2 AS text) = '' OR workspaces.organization_id = $2)
@@ -173,6 +173,8 @@ func (q *Queries) Run(ctx context.Context, arg RunParams) (RunRow, error) {
 		&i.Run.CreatedBy,
 		&i.Run.CreatedAt,
 		&i.Run.UpdatedAt,
+		&i.Run.PlanDigest,
+		&i.Run.Input,
 		&i.OrganizationID,
 	)
 	return i, err
