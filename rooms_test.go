@@ -24,12 +24,13 @@ const module = "github.com/polset/polset"
 var rooms = map[string][]string{
 	".":             nil,
 	"webhook":       nil,
-	"ingest":        {"archive", "policy"},
+	"ingest":        {"archive", "policy", "lease"},
 	"ingest/source": {"archive"},
 	"archive":       nil,
 	"policy":        nil,
 	"policy/worker": {"policy"},
-	"check":         {"policy"},
+	"check":         {"policy", "lease"},
+	"lease":         nil,
 	"bundle":        {"archive", "policy"},
 	"store":         {"store/queue"},
 	"store/queue":   nil,
@@ -38,7 +39,7 @@ var rooms = map[string][]string{
 	"api":           nil,
 	"web":           nil,
 	"cmd/polset": {
-		"webhook", "ingest", "ingest/source", "archive", "policy", "policy/worker", "check", "bundle", "store",
+		"webhook", "ingest", "ingest/source", "archive", "policy", "policy/worker", "check", "lease", "bundle", "store",
 		"store/queue", "store/object", "githubapp", "api", "web",
 	},
 }
@@ -128,6 +129,8 @@ func TestRoomsAreWatched(t *testing.T) {
 		{"ingest/source/internal/wire/wire.go", "github.com/go-git/go-git/v5/plumbing", ""},
 		{"ingest/source/internal/wire/wire.go", module + "/ingest", "ingest/source/internal/wire/wire.go: ingest/source may not import ingest"},
 		{"check/run.go", module + "/policy", ""},
+		{"check/run.go", module + "/lease", ""},
+		{"lease/loop.go", module + "/ingest", "lease/loop.go: lease may not import ingest"},
 		{"check/run.go", module + "/archive", "check/run.go: check may not import archive"},
 		{"store/push.go", module + "/store/queue", ""},
 		{"store/push.go", module + "/store/internal/rows", ""},

@@ -25,6 +25,7 @@ import (
 
 	"github.com/polset/polset"
 	"github.com/polset/polset/archive"
+	"github.com/polset/polset/lease"
 )
 
 // Ledger gives out the right to work on ingestions, and takes it back.
@@ -151,7 +152,7 @@ type Config struct {
 type Worker struct {
 	Config
 	stages
-	retries
+	retries   lease.Retries
 	outcomes  *prometheus.CounterVec
 	abandoned chan struct{} // holds a value for each parser beyond its deadline
 }
@@ -183,7 +184,7 @@ func New(c Config) (*Worker, error) {
 				Buckets: stageBuckets(),
 			}, []string{"stage"}),
 		},
-		retries:   retries{most: c.MaxAttempts, base: c.RetryBase},
+		retries:   lease.Retries{Most: c.MaxAttempts, Base: c.RetryBase},
 		abandoned: make(chan struct{}, c.MaxAbandoned),
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "polset_ingestions_total",

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/polset/polset"
+	"github.com/polset/polset/lease"
 )
 
 const (
@@ -151,14 +152,14 @@ func (l *line) failed(t turn, f *polset.Failure) (pause time.Duration) {
 	case f.RetryAfter > 0:
 		maps.DeleteFunc(l.limited, func(_ payer, until time.Time) bool { return !until.After(now) })
 		p := payer{name, t.Credential}
-		if until := now.Add(min(f.RetryAfter, maxWait)); until.After(l.limited[p]) {
+		if until := now.Add(min(f.RetryAfter, lease.MaxWait)); until.After(l.limited[p]) {
 			l.limited[p] = until
 		}
 		return 0
 	case f.Class != polset.ClassTimeout:
 		return 0
 	}
-	maps.DeleteFunc(l.hosts, func(_ string, h *host) bool { return h.busy == 0 && now.Sub(h.until) > maxWait })
+	maps.DeleteFunc(l.hosts, func(_ string, h *host) bool { return h.busy == 0 && now.Sub(h.until) > lease.MaxWait })
 	h := l.host(name)
 	if h.answered.After(t.begun) || t.begun.Before(h.until) {
 		return 0

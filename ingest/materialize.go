@@ -19,6 +19,7 @@ import (
 
 	"github.com/polset/polset"
 	"github.com/polset/polset/archive"
+	"github.com/polset/polset/lease"
 	"github.com/polset/polset/policy"
 )
 
@@ -62,7 +63,7 @@ type MaterializerConfig struct {
 // for use by many goroutines, and on many nodes.
 type Materializer struct {
 	MaterializerConfig
-	sets     loop[polset.Materialization]
+	sets     lease.Loop[polset.Materialization]
 	outcomes *prometheus.CounterVec
 }
 
@@ -83,11 +84,11 @@ func NewMaterializer(c MaterializerConfig) (*Materializer, error) {
 			Help: "Versions made of policies managed one by one, by outcome; class is the error class of failed ones.",
 		}, []string{"outcome", "class"}),
 	}
-	m.sets = loop[polset.Materialization]{
-		claim: func(ctx context.Context, n int) ([]polset.Materialization, error) {
+	m.sets = lease.Loop[polset.Materialization]{
+		Claim: func(ctx context.Context, n int) ([]polset.Materialization, error) {
 			return c.Materializations.ClaimMaterializations(ctx, n, c.Worker.Lease)
 		},
-		do: m.work, most: c.Concurrency, poll: c.Poll, wake: c.Wake, logger: c.Logger,
+		Do: m.work, Most: c.Concurrency, Poll: c.Poll, Wake: c.Wake, Logger: c.Logger,
 	}
 	if err := register(c.Registerer, m.outcomes); err != nil {
 		return nil, err
@@ -96,18 +97,18 @@ func NewMaterializer(c MaterializerConfig) (*Materializer, error) {
 }
 
 // Run makes the versions that are due until ctx ends.
-func (m *Materializer) Run(ctx context.Context) { m.sets.run(ctx) }
+func (m *Materializer) Run(ctx context.Context) { m.sets.Run(ctx) }
 
 // Round makes the versions that are due now, at most Concurrency, and returns
 // how many those were. The error is one of the rows.
-func (m *Materializer) Round(ctx context.Context) (n int, err error) { return m.sets.round(ctx) }
+func (m *Materializer) Round(ctx context.Context) (n int, err error) { return m.sets.Round(ctx) }
 
 // work carries one set to its outcome, under its lease. It keeps its place for
 // as long as a parser goes on, as a dry run does.
 func (m *Materializer) work(ctx context.Context, claim polset.Materialization) error {
 	start := time.Now()
-	leased, _, stop := renewal{rows: m.Materializations.RenewMaterializations, ttl: m.Worker.Lease, logger: m.Logger}.
-		keep(ctx, []polset.Lease{claim.Lease})
+	leased, _, stop := lease.Renewal{Rows: m.Materializations.RenewMaterializations, TTL: m.Worker.Lease, Logger: m.Logger}.
+		Keep(ctx, []polset.Lease{claim.Lease})
 	outcome, err := m.materialize(leased, claim)
 	if ended := leftBehind(err); ended != nil {
 		defer func() {
@@ -133,7 +134,7 @@ func (m *Materializer) work(ctx context.Context, claim polset.Materialization) e
 			return nil
 		case ctx.Err() != nil:
 			outcome = polset.MaterializationOutcome{Again: true}
-		case f.Retry && (f.Class != polset.ClassInternal || claim.Attempts+1 < m.Worker.attempts(f)):
+		case f.Retry && (f.Class != polset.ClassInternal || claim.Attempts+1 < m.Worker.retries.Attempts(f)):
 			// Storage comes back; a fault of polset's own may not go away.
 			outcome = polset.MaterializationOutcome{Again: true, Fault: true, After: m.wait(claim)}
 		default:
@@ -141,7 +142,7 @@ func (m *Materializer) work(ctx context.Context, claim polset.Materialization) e
 		}
 	}
 
-	rows, cancel := lastWord(ctx)
+	rows, cancel := lease.LastWord(ctx)
 	defer cancel()
 	switch err := m.Materializations.SettleMaterialization(rows, claim, outcome); {
 	case errors.Is(err, polset.ErrFenced):
@@ -159,7 +160,7 @@ func (m *Materializer) work(ctx context.Context, claim polset.Materialization) e
 const maxDoublings = 7
 
 func (m *Materializer) wait(claim polset.Materialization) time.Duration {
-	return m.Worker.wait(min(claim.Attempts, maxDoublings), claim.PolicySetID, 0)
+	return m.Worker.retries.Wait(min(claim.Attempts, maxDoublings), claim.PolicySetID, 0)
 }
 
 // tell logs and counts an outcome.
@@ -190,7 +191,7 @@ func (m *Materializer) materialize(ctx context.Context, claim polset.Materializa
 	defer func() {
 		// A bug in a parser must cost its own set, not the server.
 		if p := recover(); p != nil {
-			err = panicked(p)
+			err = lease.Panicked(p)
 		}
 	}()
 	if len(claim.Policies) == 0 {

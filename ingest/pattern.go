@@ -25,21 +25,21 @@ func (w *Worker) ignore(s Snapshot, g *group, t task) (ignored bool, err error) 
 		log.Error("update patterns cannot be read; the commit is ingested", zap.Error(err))
 		return false, nil
 	}
-	path, err := w.changed(t.ctx, s, t.Processed, patterns)
+	path, err := w.changed(t.Ctx, s, t.Processed, patterns)
 	switch f := polset.FailureOf(err); {
 	case err == nil && path != "":
 		log.Debug("a path matches the update patterns", zap.String("path", path))
 		return false, nil
 	case err == nil:
-	case t.ctx.Err() != nil || w.again(t, f):
+	case t.Ctx.Err() != nil || w.again(t, f):
 		return false, err
 	default:
 		log.Info("commits cannot be compared; the commit is ingested", zap.String("class", string(f.Class)), zap.Error(err))
 		return false, nil
 	}
 
-	w.lookAgain(t.ctx, g, i.Commit)
-	err = w.Endings.Ignore(t.ctx, t.Lease, t.Processed, nothingMatches(t.Processed, i.UpdatePatterns))
+	w.lookAgain(t.Ctx, g, i.Commit)
+	err = w.Endings.Ignore(t.Ctx, t.Lease, t.Processed, nothingMatches(t.Processed, i.UpdatePatterns))
 	if errors.Is(err, polset.ErrConflict) {
 		log.Info("another version is in force by now; the commit is ingested")
 		return false, nil

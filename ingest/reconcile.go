@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/polset/polset"
+	"github.com/polset/polset/lease"
 )
 
 // Looks gives out the repositories whose branches are due to be looked at.
@@ -62,7 +63,7 @@ type ReconcilerConfig struct {
 type Reconciler struct {
 	ReconcilerConfig
 	line   *line
-	looks  loop[turn]
+	looks  lease.Loop[turn]
 	counts *prometheus.CounterVec
 }
 
@@ -102,9 +103,9 @@ func NewReconciler(c ReconcilerConfig) (*Reconciler, error) {
 			Help: "Looks at followed branches by outcome.",
 		}, []string{"outcome"}),
 	}
-	r.looks = loop[turn]{
-		claim: r.claim, do: r.look,
-		most: c.Concurrency, pause: c.Poll / 10, poll: c.Poll, logger: c.Logger,
+	r.looks = lease.Loop[turn]{
+		Claim: r.claim, Do: r.look,
+		Most: c.Concurrency, Pause: c.Poll / 10, Poll: c.Poll, Logger: c.Logger,
 	}
 	if err := register(c.Registerer, r.counts); err != nil {
 		return nil, err
@@ -113,7 +114,7 @@ func NewReconciler(c ReconcilerConfig) (*Reconciler, error) {
 }
 
 // Run looks at what is due until ctx ends.
-func (r *Reconciler) Run(ctx context.Context) { r.looks.run(ctx) }
+func (r *Reconciler) Run(ctx context.Context) { r.looks.Run(ctx) }
 
 // Round looks at what is due now, at most Concurrency repositories, and at what
 // had to wait until now. It returns how many were due. The error is one of the
@@ -127,7 +128,7 @@ func (r *Reconciler) Round(ctx context.Context) (n int, err error) {
 		if len(begun) == 0 {
 			break
 		}
-		err = errors.Join(err, r.looks.all(ctx, begun))
+		err = errors.Join(err, r.looks.All(ctx, begun))
 	}
 	return n, err
 }
@@ -207,7 +208,7 @@ func (r *Reconciler) lookOnce(ctx context.Context, t turn) (outcome string, err 
 func (r *Reconciler) heads(ctx context.Context, l polset.Look) (heads []polset.Head, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = panicked(p)
+			err = lease.Panicked(p)
 		}
 	}()
 	stage, cancel := context.WithTimeout(ctx, r.Timeout)
@@ -236,7 +237,7 @@ func (r *Reconciler) failed(ctx context.Context, t turn, cause error) error {
 	if t.paused && failure.Class == polset.ClassAuth {
 		return nil // the credential may have been replaced while the look waited: the next one tells
 	}
-	rows, cancel := lastWord(ctx)
+	rows, cancel := lease.LastWord(ctx)
 	defer cancel()
 	if err := r.Looks.LookFailed(rows, l, failure); err != nil && !errors.Is(err, polset.ErrFenced) {
 		return fmt.Errorf("record a failed look at %s: %w", l.Repository.Identifier, err)

@@ -9,10 +9,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/polset/polset"
+	"github.com/polset/polset/lease"
 )
-
-// rowTimeout bounds the last word on an ingestion once its context is over.
-const rowTimeout = 10 * time.Second
 
 // settleAll ends tasks in the same way, and has them tried again at the same
 // time, so that one fetch serves them again.
@@ -35,23 +33,23 @@ func (w *Worker) settle(t task, content polset.Content, err error) error {
 
 // settleSince is settle with the time from which a wait counts.
 func (w *Worker) settleSince(now time.Time, t task, content polset.Content, err error) error {
-	defer t.done()
-	if errors.Is(err, polset.ErrFenced) || errors.Is(context.Cause(t.ctx), polset.ErrFenced) {
+	defer t.Done()
+	if errors.Is(err, polset.ErrFenced) || errors.Is(context.Cause(t.Ctx), polset.ErrFenced) {
 		w.Logger.Info("ingestion passed to another worker", w.facts(t)...)
 		return nil
 	}
 	f := polset.FailureOf(err)
 	log := w.Logger.With(w.facts(t)...).With(zap.String("class", string(f.Class)), zap.Error(err))
 
-	rows, cancel := lastWord(t.ctx)
+	rows, cancel := lease.LastWord(t.Ctx)
 	defer cancel()
 	var moved error
 	switch {
-	case t.ctx.Err() != nil:
+	case t.Ctx.Err() != nil:
 		log.Info("ingestion interrupted")
 		moved = w.Ledger.Release(rows, t.Lease, 0, "")
 	case w.again(t, f):
-		after := w.wait(t.Ingestion.Failures, t.Ingestion.RepositoryID+t.Ingestion.Commit, f.RetryAfter)
+		after := w.retries.Wait(t.Ingestion.Failures, t.Ingestion.RepositoryID+t.Ingestion.Commit, f.RetryAfter)
 		log.Info("ingestion to be tried again", zap.Duration("after", after))
 		moved = w.Ledger.Release(rows, t.Lease, max(0, after-time.Since(now)), fmt.Sprintf("%s: %s", f.Class, f.Message))
 	default:
@@ -72,25 +70,19 @@ func (w *Worker) settleSince(now time.Time, t task, content polset.Content, err 
 
 // again tells whether a failure may heal, and attempts are left.
 func (w *Worker) again(t task, f *polset.Failure) bool {
-	return f.Retry && t.Ingestion.Failures+1 < w.attempts(f)
-}
-
-// lastWord is a context for the rows, which must hear how work under ctx ended
-// even though the server is stopping.
-func lastWord(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), rowTimeout)
+	return f.Retry && t.Ingestion.Failures+1 < w.retries.Attempts(f)
 }
 
 // abandon gives tasks back that were not begun.
 func (w *Worker) abandon(tasks []task) error {
 	var failed error
 	for _, t := range tasks {
-		rows, cancel := lastWord(t.ctx)
+		rows, cancel := lease.LastWord(t.Ctx)
 		if err := w.Ledger.Release(rows, t.Lease, 0, ""); err != nil && !errors.Is(err, polset.ErrFenced) {
 			failed = errors.Join(failed, fmt.Errorf("release ingestion %s: %w", t.Lease.IngestionID, err))
 		}
 		cancel()
-		t.done()
+		t.Done()
 	}
 	return failed
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/polset/polset"
+	"github.com/polset/polset/lease"
 	"github.com/polset/polset/policy"
 )
 
@@ -143,7 +144,7 @@ func bounded[T any](ctx context.Context, s stages, parse func(context.Context) (
 		var a answer
 		defer func() {
 			if p := recover(); p != nil {
-				a.err = panicked(p)
+				a.err = lease.Panicked(p)
 			}
 			done <- a
 		}()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/polset/polset"
 	"github.com/polset/polset/archive"
+	"github.com/polset/polset/lease"
 )
 
 // workTask carries one ingestion to its outcome. It returns the failure that
@@ -28,20 +29,20 @@ func (w *Worker) workTask(s Snapshot, g *group, t task) (failure *polset.Failure
 	defer func() {
 		// A bug in a parser must cost its own commit, not the server.
 		if p := recover(); p != nil {
-			failure, err = settle(panicked(p))
+			failure, err = settle(lease.Panicked(p))
 		}
 	}()
 
 	var unresolved error
-	if content, unresolved = w.resolve(t.ctx, s, content); unresolved != nil && polset.FailureOf(unresolved).Retry {
+	if content, unresolved = w.resolve(t.Ctx, s, content); unresolved != nil && polset.FailureOf(unresolved).Retry {
 		return settle(unresolved)
 	}
 	if n := t.Newest; unresolved == nil && t.Ingestion.VersionID == "" && repeats(n, content) {
-		w.lookAgain(t.ctx, g, t.Ingestion.Commit)
-		if err := w.Endings.Unchanged(t.ctx, t.Lease, n.ID); err != nil {
+		w.lookAgain(t.Ctx, g, t.Ingestion.Commit)
+		if err := w.Endings.Unchanged(t.Ctx, t.Lease, n.ID); err != nil {
 			return settle(err)
 		}
-		t.done()
+		t.Done()
 		w.outcomes.WithLabelValues(string(polset.IngestionUnchanged), "").Inc()
 		w.Logger.Info("ingestion unchanged", append(w.facts(t),
 			zap.String("version", n.ID), zap.Duration("elapsed", time.Since(start)))...)
@@ -50,7 +51,7 @@ func (w *Worker) workTask(s Snapshot, g *group, t task) (failure *polset.Failure
 	if ignored, err := w.ignore(s, g, t); err != nil {
 		return settle(err)
 	} else if ignored {
-		t.done()
+		t.Done()
 		w.outcomes.WithLabelValues(string(polset.IngestionIgnored), "").Inc()
 		w.Logger.Info("ingestion ignored", append(w.facts(t),
 			zap.String("since", t.Processed), zap.Duration("elapsed", time.Since(start)))...)
@@ -60,20 +61,20 @@ func (w *Worker) workTask(s Snapshot, g *group, t task) (failure *polset.Failure
 		return settle(unresolved)
 	}
 
-	version, err := w.Versions.Start(t.ctx, t.Lease, content)
+	version, err := w.Versions.Start(t.Ctx, t.Lease, content)
 	if err != nil {
 		return settle(err)
 	}
-	artifact, err := w.build(t.ctx, s, content)
+	artifact, err := w.build(t.Ctx, s, content)
 	content = artifact.Content
 	if err != nil {
 		return settle(err)
 	}
-	w.lookAgain(t.ctx, g, t.Ingestion.Commit)
-	if err := w.Versions.Finish(t.ctx, t.Lease, artifact); err != nil {
+	w.lookAgain(t.Ctx, g, t.Ingestion.Commit)
+	if err := w.Versions.Finish(t.Ctx, t.Lease, artifact); err != nil {
 		return settle(err)
 	}
-	t.done()
+	t.Done()
 	w.outcomes.WithLabelValues(string(polset.IngestionVersioned), "").Inc()
 	w.Logger.Info("version ready", append(w.facts(t),
 		zap.String("version", version.ID), zap.String("digest", artifact.Digest),

@@ -14,6 +14,7 @@ import (
 
 	"github.com/polset/polset"
 	"github.com/polset/polset/archive"
+	"github.com/polset/polset/lease"
 	"github.com/polset/polset/policy"
 )
 
@@ -69,8 +70,8 @@ type TrierConfig struct {
 type Trier struct {
 	TrierConfig
 	stages
-	retries
-	trials   loop[polset.Trial]
+	retries  lease.Retries
+	trials   lease.Loop[polset.Trial]
 	outcomes *prometheus.CounterVec
 	forks    atomic.Int64 // dry runs of commits of forks that are under way
 }
@@ -101,15 +102,15 @@ func NewTrier(c TrierConfig) (*Trier, error) {
 				Buckets: stageBuckets(),
 			}, []string{"stage"}),
 		},
-		retries: retries{most: c.MaxAttempts, base: c.RetryBase},
+		retries: lease.Retries{Most: c.MaxAttempts, Base: c.RetryBase},
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "polset_dry_runs_total",
 			Help: "Dry runs by outcome; class is the error class of failed ones.",
 		}, []string{"outcome", "class"}),
 	}
-	t.trials = loop[polset.Trial]{
-		claim: t.claim, do: t.work,
-		most: c.Concurrency, poll: c.Poll, logger: c.Logger,
+	t.trials = lease.Loop[polset.Trial]{
+		Claim: t.claim, Do: t.work,
+		Most: c.Concurrency, Poll: c.Poll, Logger: c.Logger,
 	}
 	if err := register(c.Registerer, t.outcomes, t.seconds); err != nil {
 		return nil, err
@@ -118,11 +119,11 @@ func NewTrier(c TrierConfig) (*Trier, error) {
 }
 
 // Run makes the dry runs that are due until ctx ends.
-func (t *Trier) Run(ctx context.Context) { t.trials.run(ctx) }
+func (t *Trier) Run(ctx context.Context) { t.trials.Run(ctx) }
 
 // Round makes the dry runs that are due now, at most Concurrency, and returns
 // how many those were. The error is one of the rows.
-func (t *Trier) Round(ctx context.Context) (n int, err error) { return t.trials.round(ctx) }
+func (t *Trier) Round(ctx context.Context) (n int, err error) { return t.trials.Round(ctx) }
 
 // claim leases at most n dry runs. It counts those of forks until work is done
 // with them.
@@ -145,7 +146,7 @@ func (t *Trier) work(ctx context.Context, trial polset.Trial) error {
 		defer t.forks.Add(-1)
 	}
 	start := time.Now()
-	leased, _, stop := renewal{rows: t.Trials.RenewTrials, ttl: t.Lease, logger: t.Logger}.keep(ctx, []polset.Lease{trial.Lease})
+	leased, _, stop := lease.Renewal{Rows: t.Trials.RenewTrials, TTL: t.Lease, Logger: t.Logger}.Keep(ctx, []polset.Lease{trial.Lease})
 	comparison, err := t.try(leased, trial)
 	if ended := leftBehind(err); ended != nil {
 		defer func() {
@@ -175,15 +176,15 @@ func (t *Trier) work(ctx context.Context, trial polset.Trial) error {
 	case ctx.Err() != nil:
 		outcome.Again = true
 		log.Info("dry run interrupted")
-	case f.Retry && trial.DryRun.Failures+1 < t.attempts(f):
+	case f.Retry && trial.DryRun.Failures+1 < t.retries.Attempts(f):
 		outcome.Again, outcome.Reason = true, fmt.Sprintf("%s: %s", f.Class, f.Message)
-		outcome.After = t.wait(trial.DryRun.Failures, trial.DryRun.RepositoryID+trial.DryRun.Commit, f.RetryAfter)
+		outcome.After = t.retries.Wait(trial.DryRun.Failures, trial.DryRun.RepositoryID+trial.DryRun.Commit, f.RetryAfter)
 		log.Info("dry run to be tried again", zap.Duration("after", outcome.After))
 	default:
 		outcome.Failure = withoutSubmodules(trial.DryRun, f)
 	}
 
-	rows, cancel := lastWord(ctx)
+	rows, cancel := lease.LastWord(ctx)
 	defer cancel()
 	switch err := t.Trials.SettleTrial(rows, trial.Lease, outcome); {
 	case errors.Is(err, polset.ErrFenced):
@@ -207,7 +208,7 @@ func (t *Trier) try(ctx context.Context, trial polset.Trial) (c *polset.Comparis
 	defer func() {
 		// A bug in a parser must cost its own pull request, not the server.
 		if p := recover(); p != nil {
-			c, err = nil, panicked(p)
+			c, err = nil, lease.Panicked(p)
 		}
 	}()
 	d := trial.DryRun

@@ -13,6 +13,7 @@ import (
 
 	"github.com/polset/polset"
 	"github.com/polset/polset/archive"
+	"github.com/polset/polset/lease"
 )
 
 // Uploads gives out the right to work on the upload of a version.
@@ -116,7 +117,7 @@ func (u *Uploader) Upload(ctx context.Context, by polset.Principal, versionID st
 	if err != nil {
 		return polset.Version{}, rowsAway(err)
 	}
-	rows, done := lastWord(ctx)
+	rows, done := lease.LastWord(ctx)
 	defer done()
 	v, err := u.uploads.Version(rows, polset.System, versionID)
 	if err != nil {
@@ -188,11 +189,11 @@ func (u *Uploader) work(ctx context.Context, claim polset.Claim, body io.Reader)
 	if silent := claim.Ingestion.Attempts - 1 - claim.Ingestion.Failures; silent >= u.worker.MaxCrashes {
 		return nil, u.conclude(t, polset.Artifact{}, gaveUp(silent))
 	}
-	artifact, err := u.make(t.ctx, claim.Ingestion.Kind, body)
+	artifact, err := u.make(t.Ctx, claim.Ingestion.Kind, body)
 	left = leftBehind(err)
 	if err == nil {
-		if err = u.worker.Versions.Finish(t.ctx, t.Lease, artifact); err == nil {
-			t.done()
+		if err = u.worker.Versions.Finish(t.Ctx, t.Lease, artifact); err == nil {
+			t.Done()
 			u.worker.outcomes.WithLabelValues(string(polset.IngestionVersioned), "").Inc()
 			u.worker.Logger.Info("version ready", append(u.worker.facts(t),
 				zap.String("version", claim.Ingestion.VersionID), zap.String("digest", artifact.Digest),
@@ -209,7 +210,7 @@ func (u *Uploader) make(ctx context.Context, kind polset.Kind, body io.Reader) (
 	defer func() {
 		// A bug in a parser must cost its own upload, not the server.
 		if p := recover(); p != nil {
-			err = panicked(p)
+			err = lease.Panicked(p)
 		}
 	}()
 	return u.worker.build(ctx, &uploaded{body: body, limits: u.worker.Limits}, polset.Content{Kind: kind})
@@ -218,17 +219,17 @@ func (u *Uploader) make(ctx context.Context, kind polset.Kind, body io.Reader) (
 // conclude writes down what an error means for an upload: an errored version,
 // or one that may be uploaded again, which is the error that it returns.
 func (u *Uploader) conclude(t task, artifact polset.Artifact, err error) error {
-	defer t.done()
-	if errors.Is(err, polset.ErrFenced) || errors.Is(context.Cause(t.ctx), polset.ErrFenced) {
+	defer t.Done()
+	if errors.Is(err, polset.ErrFenced) || errors.Is(context.Cause(t.Ctx), polset.ErrFenced) {
 		u.worker.Logger.Info("upload passed to another worker", u.worker.facts(t)...)
 		return polset.ErrFenced
 	}
 	f := polset.FailureOf(err)
 	log := u.worker.Logger.With(u.worker.facts(t)...).With(zap.String("class", string(f.Class)), zap.Error(err))
-	rows, cancel := lastWord(t.ctx)
+	rows, cancel := lease.LastWord(t.Ctx)
 	defer cancel()
 	switch {
-	case t.ctx.Err() != nil:
+	case t.Ctx.Err() != nil:
 		log.Info("upload interrupted")
 		u.release(rows, t, "")
 		return interrupted()
@@ -248,7 +249,7 @@ func (u *Uploader) conclude(t task, artifact polset.Artifact, err error) error {
 // final says whether a fault that may pass has not passed for so long that it
 // will not. How long to wait for the storage is for the client to decide.
 func (u *Uploader) final(t task, f *polset.Failure) bool {
-	return f.Class != polset.ClassStorage && t.Ingestion.Failures+1 >= u.worker.attempts(f)
+	return f.Class != polset.ClassStorage && t.Ingestion.Failures+1 >= u.worker.retries.Attempts(f)
 }
 
 // release lets the same be sent again at once. Where the rows are out of reach,
@@ -261,7 +262,7 @@ func (u *Uploader) release(ctx context.Context, t task, reason string) {
 
 // fenced says what became of a version while it was worked on.
 func (u *Uploader) fenced(ctx context.Context, versionID string) (polset.Version, error) {
-	rows, done := lastWord(ctx)
+	rows, done := lease.LastWord(ctx)
 	defer done()
 	if _, err := u.uploads.Version(rows, polset.System, versionID); err != nil {
 		return polset.Version{}, rowsAway(err)

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/polset/polset"
+	"github.com/polset/polset/lease"
 )
 
 // Work does whatever is due of one commit of one repository; commit is ""
@@ -37,7 +38,7 @@ func (w *Worker) Work(ctx context.Context, repositoryID, commit string) error {
 // A task is a claim that is being worked on.
 type task struct {
 	polset.Claim
-	hold
+	lease.Hold
 }
 
 // lease keeps the leases of claims until stop is called.
@@ -46,7 +47,7 @@ func (w *Worker) lease(ctx context.Context, claims []polset.Claim) (leased conte
 	for i, c := range claims {
 		leases[i] = c.Lease
 	}
-	leased, holds, stop := renewal{rows: w.Ledger.Renew, ttl: w.Lease, logger: w.Logger}.keep(ctx, leases)
+	leased, holds, stop := lease.Renewal{Rows: w.Ledger.Renew, TTL: w.Lease, Logger: w.Logger}.Keep(ctx, leases)
 	for i, c := range claims {
 		tasks = append(tasks, task{c, holds[i]})
 	}
@@ -95,7 +96,7 @@ func groups(b polset.Batch, tasks []task) []*group {
 func (w *Worker) workGroup(ctx context.Context, g *group) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = errors.Join(err, w.settleAll(g.tasks, panicked(p)))
+			err = errors.Join(err, w.settleAll(g.tasks, lease.Panicked(p)))
 		}
 	}()
 	if err := w.dropCrashing(g); err != nil || len(g.tasks) == 0 {
@@ -220,7 +221,7 @@ func (w *Worker) resolveHead(g *group) error {
 	tasks := g.tasks
 	g.tasks = nil
 	for i, t := range tasks {
-		if err := w.Branches.Resolve(t.ctx, t.Lease, g.head); err != nil {
+		if err := w.Branches.Resolve(t.Ctx, t.Lease, g.head); err != nil {
 			if err := w.settle(t, polset.Content{}, err); err != nil {
 				return errors.Join(err, w.abandon(g.tasks), w.abandon(tasks[i+1:]))
 			}

@@ -1,4 +1,4 @@
-package ingest
+package lease
 
 import (
 	"context"
@@ -11,39 +11,40 @@ import (
 	"github.com/polset/polset"
 )
 
-// A hold is a lease while its holder works. Its context ends when the lease is
+// A Hold is a lease while its holder works. Its context ends when the lease is
 // lost: work beyond that point could not be written anyway.
-type hold struct {
-	ctx  context.Context
-	done func() // the lease needs no renewal any more
+type Hold struct {
+	Ctx  context.Context
+	Done func() // the lease needs no renewal any more
 }
 
 // A keeper renews leases, each for as long as its holder works: one that was
 // released may be claimed again while others are still worked on.
 type keeper struct {
-	renewal
+	Renewal
 	cancel context.CancelCauseFunc // of all
 
 	mu   sync.Mutex
 	held map[polset.Lease]context.CancelCauseFunc
 }
 
-// A renewal is how leases are renewed.
-type renewal struct {
-	rows   func(ctx context.Context, leases []polset.Lease, ttl time.Duration) error
-	ttl    time.Duration
-	logger *zap.Logger
+// A Renewal is how leases are renewed: every third of TTL.
+type Renewal struct {
+	// Rows extends leases by ttl; ErrFenced says that one is lost.
+	Rows   func(ctx context.Context, leases []polset.Lease, ttl time.Duration) error
+	TTL    time.Duration
+	Logger *zap.Logger
 }
 
-// keep holds leases, in their order, and renews them until stop is called.
+// Keep holds leases, in their order, and renews them until stop is called.
 // The context of all ends when none is left.
-func (r renewal) keep(ctx context.Context, leases []polset.Lease) (all context.Context, holds []hold, stop func()) {
+func (r Renewal) Keep(ctx context.Context, leases []polset.Lease) (all context.Context, holds []Hold, stop func()) {
 	all, cancel := context.WithCancelCause(ctx)
-	k := &keeper{renewal: r, cancel: cancel, held: map[polset.Lease]context.CancelCauseFunc{}}
+	k := &keeper{Renewal: r, cancel: cancel, held: map[polset.Lease]context.CancelCauseFunc{}}
 	for _, l := range leases {
 		own, cancel := context.WithCancelCause(all)
 		k.held[l] = cancel
-		holds = append(holds, hold{ctx: own, done: func() { k.drop(l) }})
+		holds = append(holds, Hold{Ctx: own, Done: func() { k.drop(l) }})
 	}
 	ended := make(chan struct{})
 	go func() {
@@ -57,7 +58,7 @@ func (r renewal) keep(ctx context.Context, leases []polset.Lease) (all context.C
 }
 
 func (k *keeper) renew(ctx context.Context) {
-	every := k.ttl / 3
+	every := k.TTL / 3
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	renewed := time.Now()
@@ -67,7 +68,7 @@ func (k *keeper) renew(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if time.Since(renewed) >= k.ttl {
+		if time.Since(renewed) >= k.TTL {
 			k.cancel(polset.ErrFenced) // nobody may rely on leases that ran out
 			return
 		}
@@ -77,7 +78,7 @@ func (k *keeper) renew(ctx context.Context) {
 			renewed = asked
 			continue
 		}
-		k.logger.Warn("renew leases", zap.Error(err))
+		k.Logger.Warn("renew leases", zap.Error(err))
 	}
 }
 
@@ -89,13 +90,13 @@ func (k *keeper) renewAll(ctx context.Context, limit time.Duration) error {
 	if len(leases) == 0 {
 		return nil
 	}
-	err := k.rows(ctx, leases, k.ttl)
+	err := k.Rows(ctx, leases, k.TTL)
 	if !errors.Is(err, polset.ErrFenced) {
 		return err
 	}
 	// One of them at least: each for itself.
 	for _, l := range leases {
-		err := k.rows(ctx, []polset.Lease{l}, k.ttl)
+		err := k.Rows(ctx, []polset.Lease{l}, k.TTL)
 		if errors.Is(err, polset.ErrFenced) {
 			k.lose(l)
 			continue
@@ -137,4 +138,13 @@ func (k *keeper) lose(l polset.Lease) {
 	if len(k.held) == 0 {
 		k.cancel(polset.ErrFenced)
 	}
+}
+
+// rowTimeout bounds the last word on a row once its context is over.
+const rowTimeout = 10 * time.Second
+
+// LastWord is a context for the rows, which must hear how work under ctx ended
+// even though the server is stopping.
+func LastWord(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), rowTimeout)
 }
