@@ -16,7 +16,10 @@ type Evaluation struct {
 	// numbers and uuids begin with: equal evaluations have equal results.
 	At   time.Time
 	Seed string
-	Sets []SetEvaluation
+	// Budget is how long each set may take, its compilation included; 0 for as
+	// long as the context lets it.
+	Budget time.Duration
+	Sets   []SetEvaluation
 }
 
 // A SetEvaluation is one policy set of an Evaluation.
@@ -39,4 +42,10 @@ type SetResult struct {
 	Policies []polset.PolicyOutcome
 	Duration time.Duration
 	Err      error
+}
+
+// Evaluate does a whole Evaluation in this process: it is that of Programs
+// which keep nothing.
+func Evaluate(ctx context.Context, e Evaluation) ([]SetResult, error) {
+	return new(Programs).Evaluate(ctx, e)
 }

@@ -18,12 +18,16 @@ type Limits struct {
 	// decides how much memory and time their compilation takes: about 180
 	// times their size, and a second or two for each MiB. The default is 4 MiB.
 	RegoBytes int64
+	// DataBytes is the size of all data files of a set together, with what YAML
+	// aliases in them stand for. The default is 10 MiB.
+	DataBytes int64
 }
 
 const (
 	defaultConfigBytes = 1 << 20
 	defaultFileBytes   = 10 << 20
 	defaultRegoBytes   = 4 << 20
+	defaultDataBytes   = 10 << 20
 
 	// maxConfigNesting is how deep a configuration may nest. HCL's parser
 	// recurses without a bound of its own, and Go cannot recover from a stack
@@ -78,6 +82,7 @@ func (l Limits) withDefaults() Limits {
 		{&l.ConfigBytes, defaultConfigBytes},
 		{&l.FileBytes, defaultFileBytes},
 		{&l.RegoBytes, defaultRegoBytes},
+		{&l.DataBytes, defaultDataBytes},
 	} {
 		if *f.value <= 0 {
 			*f.value = f.def

@@ -16,30 +16,61 @@ import (
 // validateRego compiles the set, resolves its queries in it, and returns the
 // sums of what each policy is made of.
 func (s *Set) validateRego(ctx context.Context, fsys fs.FS, p *problems) ([]sum, error) {
+	l, err := s.loadRego(ctx, fsys, false, p)
+	if err != nil || p.any() {
+		return nil, err
+	}
+	var sums []sum
+	err = guard(s.Config, func() error {
+		r, err := newReach(ctx, l.compiler.Modules, l.contents)
+		if err != nil {
+			return err
+		}
+		if err := s.readData(ctx, fsys, l.files.data, r); err != nil {
+			return err
+		}
+		sums, err = r.sums(ctx, l.queries)
+		return err
+	})
+	return sums, err
+}
+
+// loadedRego is a set that compiles, and whose queries find something in it.
+type loadedRego struct {
+	files    regoFiles
+	contents map[string]sum // of the .rego files
+	bytes    int64          // of their text
+	compiler *ast.Compiler
+	queries  []ast.Body // as they were parsed, in the order of the policies
+}
+
+// loadRego parses and compiles the set and its queries, for evaluation or just
+// to find what is wrong with it. Where p has any problem, it returns nothing.
+func (s *Set) loadRego(ctx context.Context, fsys fs.FS, evaluation bool, p *problems) (loadedRego, error) {
 	files, err := s.findRego(ctx, fsys)
 	if err != nil {
-		return nil, err
+		return loadedRego{}, err
 	}
 	parser := newRegoParser()
 	parsed, err := s.parseRego(ctx, fsys, parser, files.rego, p)
 	if err != nil {
-		return nil, err
+		return loadedRego{}, err
 	}
 	if p.any() {
-		return nil, nil // what does not parse leaves holes that would only echo
+		return loadedRego{}, nil // what does not parse leaves holes that would only echo
 	}
-	compiler, err := s.compile(ctx, parsed.modules, p)
+	compiler, err := s.compile(ctx, parsed.modules, evaluation, p)
 	if err != nil || p.any() {
-		return nil, err
+		return loadedRego{}, err
 	}
 	queries := make([]ast.Body, len(s.Policies))
 	for i, policy := range s.Policies {
 		if err := ctx.Err(); err != nil {
-			return nil, fmt.Errorf("validate policies: %w", err)
+			return loadedRego{}, fmt.Errorf("validate policies: %w", err)
 		}
 		// In braces, since a query is a body.
 		if checkRegoShape(s.Config, []byte("{"+policy.Query+"\n}")) != nil {
-			return nil, failAt(polset.ClassLimit, s.Config, policy.at,
+			return loadedRego{}, failAt(polset.ClassLimit, s.Config, policy.at,
 				"the query of policy %q holds more than %d expressions or nests deeper than %d, the limits; move it into a rule",
 				policy.Name, maxRegoBody, maxRegoNesting)
 		}
@@ -48,25 +79,10 @@ func (s *Set) validateRego(ctx context.Context, fsys fs.FS, p *problems) ([]sum,
 			return nil
 		})
 		if err != nil {
-			return nil, err
+			return loadedRego{}, err
 		}
 	}
-	if p.any() {
-		return nil, nil
-	}
-	var sums []sum
-	err = guard(s.Config, func() error {
-		r, err := newReach(ctx, compiler.Modules, parsed.contents)
-		if err != nil {
-			return err
-		}
-		if err := s.readData(ctx, fsys, files.data, r); err != nil {
-			return err
-		}
-		sums, err = r.sums(ctx, queries)
-		return err
-	})
-	return sums, err
+	return loadedRego{files, parsed.contents, parsed.bytes, compiler, queries}, nil
 }
 
 // regoFiles is what OPA would load of a set.
@@ -121,12 +137,12 @@ func (s *Set) findRego(ctx context.Context, fsys fs.FS) (regoFiles, error) {
 type parsedRego struct {
 	modules  map[string]*ast.Module
 	contents map[string]sum
+	bytes    int64
 }
 
 // parseRego parses each file by itself.
 func (s *Set) parseRego(ctx context.Context, fsys fs.FS, parser regoParser, files []string, p *problems) (parsedRego, error) {
-	parsed := parsedRego{make(map[string]*ast.Module, len(files)), make(map[string]sum, len(files))}
-	var bytes int64
+	parsed := parsedRego{modules: make(map[string]*ast.Module, len(files)), contents: make(map[string]sum, len(files))}
 	rules := 0
 	for _, file := range files {
 		if err := ctx.Err(); err != nil {
@@ -136,7 +152,7 @@ func (s *Set) parseRego(ctx context.Context, fsys fs.FS, parser regoParser, file
 		if err != nil {
 			return parsed, err
 		}
-		if bytes += int64(len(src)); bytes > s.limits.RegoBytes {
+		if parsed.bytes += int64(len(src)); parsed.bytes > s.limits.RegoBytes {
 			return parsed, failAt(polset.ClassLimit, file, wholeFile,
 				"with this file, the Rego of the policy set exceeds %s, the limit for all of it together; split the set", size(s.limits.RegoBytes))
 		}
@@ -167,13 +183,18 @@ func (s *Set) parseRego(ctx context.Context, fsys fs.FS, parser regoParser, file
 	return parsed, nil
 }
 
-// compile compiles all modules together, as far as that can find a fault;
-// the indices that only evaluation needs are left out.
-func (s *Set) compile(ctx context.Context, modules map[string]*ast.Module, p *problems) (*ast.Compiler, error) {
+// compile compiles all modules together, as far as that can find a fault, and
+// for an evaluation the indices that only it needs.
+func (s *Set) compile(ctx context.Context, modules map[string]*ast.Module, evaluation bool, p *problems) (*ast.Compiler, error) {
+	skip := []ast.StageID{ast.StageBuildRequiredCapabilities}
+	if !evaluation {
+		skip = append(skip, ast.StageBuildRuleIndices, ast.StageBuildComprehensionIndices)
+	}
 	compiler := ast.NewCompiler().
 		WithCapabilities(capabilities(ast.RegoV1)).
-		SetErrorLimit(maxDiagnostics). // each may hold all keys of an object
-		WithSkipStages(ast.StageBuildRuleIndices, ast.StageBuildComprehensionIndices, ast.StageBuildRequiredCapabilities)
+		WithEnablePrintStatements(true). // or what they print is not looked at
+		SetErrorLimit(maxDiagnostics).   // each may hold all keys of an object
+		WithSkipStages(skip...)
 	for _, stage := range ast.AllStages() {
 		compiler.WithStageAfterID(stage, ast.CompilerStageDefinition{
 			Name: "polset", MetricName: "polset",
@@ -240,7 +261,7 @@ const maxMissing = 10
 func (s *Set) checkQuery(compiler *ast.Compiler, parser regoParser, policy Policy, data bool, p *problems) ast.Body {
 	body, err := parser.query(policy.Query)
 	if err == nil {
-		_, err = compiler.QueryCompiler().Compile(body)
+		_, err = compiler.QueryCompiler().WithEnablePrintStatements(true).Compile(body)
 	}
 	if err != nil {
 		errs := regoErrors(err)
