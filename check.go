@@ -73,6 +73,9 @@ func withPrefix(prefix, id string) string {
 	return prefix + "-" + id
 }
 
+// MaxOverrideComment is how many bytes the comment of an override may have.
+const MaxOverrideComment = 1000
+
 // An Override lets a run go on in spite of a soft failure.
 type Override struct {
 	By      string // the actor

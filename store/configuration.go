@@ -94,7 +94,12 @@ func (s *Store) UploadConfigurationVersion(ctx context.Context, by polset.Princi
 				WorkspaceID: c.WorkspaceID, Message: "Queued by the upload of " + id,
 				Settings: map[string]any{"source": "tfe-configuration-version"},
 			}
-			if _, err := tx.insertRun(ctx, r, d); err != nil {
+			r.ConfigurationVersion.Digest = digest
+			w, err := tx.workspace(ctx, by, c.WorkspaceID)
+			if err != nil {
+				return err
+			}
+			if _, err := s.insertRun(ctx, tx, w, r, d); err != nil {
 				return err
 			}
 		}

@@ -62,6 +62,7 @@ const (
 	policySetRow    lockable = "policy_sets WHERE id"
 	projectRow      lockable = "projects WHERE id"
 	workspaceRow    lockable = "workspaces WHERE id"
+	runRow          lockable = "runs WHERE id"
 	toolVersionRow  lockable = "tool_versions WHERE id"
 	hookRow         lockable = "hooks WHERE id"
 	chainRow        lockable = "audit_chains WHERE chain"

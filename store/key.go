@@ -126,6 +126,7 @@ func (p place) associatedData() []byte { return []byte(p.table + "/" + p.id) }
 func connectionPlace(id string) place { return place{"connections", id} }
 func hookPlace(id string) place       { return place{"repositories", id} }
 func parameterPlace(id string) place  { return place{"policy_set_parameters", id} }
+func outcomePlace(id string) place    { return place{"policy_set_outcomes", id} }
 func appPlace(column string) place    { return place{"github_app", column} }
 
 var canaryPlace = place{"settings", "canary"}
@@ -217,6 +218,18 @@ func (s *Store) reseal(ctx context.Context, primary tink.AEAD) error {
 		for _, r := range values {
 			err := sealer.again(parameterPlace(r.ID), r.SealedValue, func(b []byte) error {
 				return tx.UpdateSealedParameter(ctx, rows.UpdateSealedParameterParams{ID: r.ID, SealedValue: b})
+			})
+			if err != nil {
+				return err
+			}
+		}
+		kept, err := tx.SealedOutcomeParameters(ctx)
+		if err != nil {
+			return err
+		}
+		for _, r := range kept {
+			err := sealer.again(outcomePlace(r.ID), r.SealedParameters, func(b []byte) error {
+				return tx.UpdateSealedOutcomeParameters(ctx, rows.UpdateSealedOutcomeParametersParams{ID: r.ID, SealedParameters: b})
 			})
 			if err != nil {
 				return err

@@ -197,6 +197,7 @@ func (s *Store) settleMaterialization(ctx context.Context, tx *tx, m polset.Mate
 			"version": inForce, "from": set.MaterializedVersionID,
 		})
 	}
+	tx.checks = true // one may have waited for it
 	if set.PoliciesRevision > m.Revision {
 		tx.materialize = true // what changed meanwhile need not wait for the next look
 	}

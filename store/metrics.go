@@ -61,6 +61,8 @@ func (m *metrics) register(r prometheus.Registerer, s *Store) error {
 				n, err := s.queue.Depth(ctx)
 				return int64(n), err
 			}),
+		gauge("polset_checks_unfinished", "Policy checks that have not ended",
+			func(ctx context.Context) (int64, error) { return s.reads.CountUnfinishedChecks(ctx) }),
 		gauge("polset_reports_unsent", "Reports that GitHub does not show yet, those that were given up aside",
 			func(ctx context.Context) (int64, error) { return s.reads.CountUnsentReports(ctx) }),
 		age("polset_ingest_gap_seconds", "For how long the oldest branch head that is not ingested has been seen; 0 where there is none", s.gap),

@@ -38,7 +38,7 @@ func (s *Store) CreateRun(ctx context.Context, by polset.Principal, d polset.Run
 		if c.ConfigurationVersion.Status != string(polset.ConfigurationUploaded) {
 			return fmt.Errorf("configuration version %q waits for its upload: %w", configurationID, polset.ErrConflict)
 		}
-		out, err = tx.insertRun(ctx, c, d)
+		out, err = s.insertRun(ctx, tx, w, c, d)
 		return err
 	})
 	if err != nil {
@@ -47,9 +47,9 @@ func (s *Store) CreateRun(ctx context.Context, by polset.Principal, d polset.Run
 	return out, nil
 }
 
-// insertRun makes a run of a configuration version. What is speculative is
-// never applied.
-func (t *tx) insertRun(ctx context.Context, c rows.ConfigurationVersionRow, d polset.RunDraft) (polset.Run, error) {
+// insertRun makes a run of a configuration version, with the checks of the
+// policy sets that apply to its workspace. What is speculative is never applied.
+func (s *Store) insertRun(ctx context.Context, tx *tx, w polset.Workspace, c rows.ConfigurationVersionRow, d polset.RunDraft) (polset.Run, error) {
 	values := maps.Clone(d.Settings)
 	if c.ConfigurationVersion.Speculative {
 		if values == nil {
@@ -61,16 +61,41 @@ func (t *tx) insertRun(ctx context.Context, c rows.ConfigurationVersionRow, d po
 	if err != nil {
 		return polset.Run{}, err
 	}
+	sets, err := s.applying(ctx, tx, w)
+	if err != nil {
+		return polset.Run{}, err
+	}
 	id := polset.NewID("run")
-	err = t.InsertRun(ctx, rows.InsertRunParams{
-		ID: id, WorkspaceID: d.WorkspaceID, ConfigurationVersionID: nullString(c.ConfigurationVersion.ID), Message: d.Message,
-		Settings: settings, CreatedBy: t.actor, Now: t.now,
+	input, err := tx.runInput(ctx, w, id, d.Message, settings)
+	if err != nil {
+		return polset.Run{}, err
+	}
+	status, reached := polset.RunPending, "{}"
+	if len(sets) == 0 {
+		status = polset.RunStatusOf(nil)
+		if reached, err = reaching(reached, status, tx.now); err != nil {
+			return polset.Run{}, err
+		}
+	}
+	err = tx.InsertRun(ctx, rows.InsertRunParams{
+		ID: id, WorkspaceID: w.ID, ConfigurationVersionID: nullString(c.ConfigurationVersion.ID), Status: string(status), Message: d.Message,
+		Settings: settings, StatusTimestamps: reached, CreatedBy: tx.actor, PlanDigest: c.ConfigurationVersion.Digest, Input: input, Now: tx.now,
 	})
 	if err != nil {
 		return polset.Run{}, err
 	}
-	t.note(c.OrganizationID, "run.created", id, map[string]string{"workspace": d.WorkspaceID, "configuration-version": c.ConfigurationVersion.ID})
-	r, err := t.Run(ctx, rows.RunParams{ID: id})
+	if err := s.insertChecks(ctx, tx, id, sets); err != nil {
+		return polset.Run{}, err
+	}
+	details := map[string]string{
+		"workspace": w.ID, "configuration-version": c.ConfigurationVersion.ID, "digest": c.ConfigurationVersion.Digest,
+	}
+	noteSnapshot(details, sets)
+	tx.note(c.OrganizationID, "run.created", id, details)
+	if status != polset.RunPending {
+		tx.noteRun(c.OrganizationID, w.ID, id, status)
+	}
+	r, err := tx.Run(ctx, rows.RunParams{ID: id})
 	if err != nil {
 		return polset.Run{}, err
 	}
@@ -109,31 +134,27 @@ func (s *Store) Runs(ctx context.Context, by polset.Principal, workspaceID strin
 	})
 }
 
-// EndRun takes a pending run to a state in which it stays. One that is no
-// longer pending is ErrConflict.
+// EndRun takes a run to a state in which it stays: canceled while there is work
+// to cancel, discarded where polset.RunStatus.Discardable says so. Its checks
+// that have not ended are canceled with it, and whoever works on them has lost
+// them. Any other run is ErrConflict.
 func (s *Store) EndRun(ctx context.Context, by polset.Principal, id string, status polset.RunStatus) (polset.Run, error) {
 	var out polset.Run
 	err := s.write(ctx, by, func(ctx context.Context, tx *tx) error {
-		r, err := tx.Run(ctx, rows.RunParams{ID: id, Tenant: by.OrganizationID})
-		if err != nil {
-			return found(err)
-		}
-		reached := run(r.Run).ReachedAt
-		reached[status] = tx.now
-		timestamps, err := json.Marshal(reached)
-		if err != nil {
-			return fmt.Errorf("write the times of a run: %w", err)
-		}
-		n, err := tx.MoveRun(ctx, rows.MoveRunParams{
-			ID: id, Before: string(polset.RunPending), Status: string(status), StatusTimestamps: string(timestamps), Now: tx.now,
-		})
+		r, err := tx.holdRun(ctx, by, id)
 		if err != nil {
 			return err
 		}
-		if n == 0 {
-			return fmt.Errorf("it is %s: %w", r.Run.Status, polset.ErrConflict)
+		now := polset.RunStatus(r.Run.Status)
+		if !(status == polset.RunCanceled && now.Cancelable() || status == polset.RunDiscarded && now.Discardable()) {
+			return fmt.Errorf("it is %s: %w", now, polset.ErrConflict)
 		}
-		tx.note(r.OrganizationID, "run."+string(status), id, map[string]string{"workspace": r.Run.WorkspaceID})
+		if err := tx.cancelChecks(ctx, id); err != nil {
+			return err
+		}
+		if err := tx.moveRun(ctx, r, status); err != nil {
+			return err
+		}
 		r, err = tx.Run(ctx, rows.RunParams{ID: id})
 		if err != nil {
 			return err
@@ -147,14 +168,88 @@ func (s *Store) EndRun(ctx context.Context, by polset.Principal, id string, stat
 	return out, nil
 }
 
-func run(r rows.Run) polset.Run {
-	reached := map[polset.RunStatus]time.Time{}
-	if err := json.Unmarshal([]byte(r.StatusTimestamps), &reached); err != nil {
-		panic(fmt.Sprintf("read the times of run %s: %v", r.ID, err)) // this store wrote them
+// holdRun locks a run that the principal may see, and with it its checks, and
+// reads it as it is now.
+func (t *tx) holdRun(ctx context.Context, by polset.Principal, id string) (rows.RunRow, error) {
+	mine := rows.RunParams{ID: id, Tenant: by.OrganizationID}
+	// Found first: a stranger must not wait for the lock.
+	if _, err := t.Run(ctx, mine); err != nil {
+		return rows.RunRow{}, found(err)
 	}
+	if err := t.lock(ctx, runRow, id); err != nil {
+		return rows.RunRow{}, err
+	}
+	r, err := t.Run(ctx, mine)
+	return r, found(err)
+}
+
+// follow moves a run that is held to what its checks have come to.
+func (t *tx) follow(ctx context.Context, runID string) error {
+	r, err := t.Run(ctx, rows.RunParams{ID: runID})
+	if err != nil {
+		return err
+	}
+	checks, err := t.checksOfRun(ctx, runID)
+	if err != nil {
+		return err
+	}
+	status := polset.RunStatusOf(checks)
+	if string(status) == r.Run.Status {
+		return nil
+	}
+	return t.moveRun(ctx, r, status)
+}
+
+func (t *tx) moveRun(ctx context.Context, r rows.RunRow, status polset.RunStatus) error {
+	reached, err := reaching(r.Run.StatusTimestamps, status, t.now)
+	if err != nil {
+		return err
+	}
+	n, err := t.MoveRun(ctx, rows.MoveRunParams{
+		ID: r.Run.ID, Before: r.Run.Status, Status: string(status), StatusTimestamps: reached, Now: t.now,
+	})
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return errAgain
+	}
+	t.noteRun(r.OrganizationID, r.Run.WorkspaceID, r.Run.ID, status)
+	return nil
+}
+
+func (t *tx) noteRun(organizationID, workspaceID, id string, status polset.RunStatus) {
+	t.note(organizationID, "run."+string(status), id, map[string]string{"workspace": workspaceID})
+}
+
+// reaching adds to the times of states, as a row holds them, that of one more;
+// that of the first time counts.
+func reaching[S ~string](column string, status S, now time.Time) (string, error) {
+	reached := reachedAt[S](column)
+	if _, before := reached[status]; !before {
+		reached[status] = now
+	}
+	text, err := json.Marshal(reached)
+	if err != nil {
+		return "", fmt.Errorf("write the times of states: %w", err)
+	}
+	return string(text), nil
+}
+
+// reachedAt reads the times of states as a row holds them; what cannot be read
+// was not written by this store.
+func reachedAt[S ~string](column string) map[S]time.Time {
+	reached := map[S]time.Time{}
+	if err := json.Unmarshal([]byte(column), &reached); err != nil {
+		panic(fmt.Sprintf("read the times of states %q: %v", column, err))
+	}
+	return reached
+}
+
+func run(r rows.Run) polset.Run {
 	return polset.Run{
 		ID: r.ID, WorkspaceID: r.WorkspaceID, ConfigurationVersionID: r.ConfigurationVersionID.String, Status: polset.RunStatus(r.Status),
-		Message: r.Message, Settings: kept(r.Settings), ReachedAt: reached, CreatedBy: r.CreatedBy,
+		Message: r.Message, Settings: kept(r.Settings), ReachedAt: reachedAt[polset.RunStatus](r.StatusTimestamps), CreatedBy: r.CreatedBy,
 		CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
 	}
 }

@@ -7,12 +7,12 @@
 // database's, in UTC and microseconds: a node's own clock decides nothing.
 //
 // Locks are taken in one order: organization, installation, repositories (by
-// id), policies (by id), policy sets (by id), project or workspace, hook,
-// dry runs and reports (by sequence), audit chains (by name). The lock on a repository covers what
+// id), policies (by id), policy sets (by id), project or workspace, runs (by
+// id), hook, dry runs and reports (by sequence), audit chains (by name). The lock on a repository covers what
 // follows it; that on an installation keeps policy sets from beginning to use
 // it, as that on an organization does for its connections; that on a policy
 // keeps policy sets from taking it while it changes, so that every set that
-// holds it is told of the change. Deleting an organization or a connection, a
+// holds it is told of the change; that on a run covers its checks. Deleting an organization or a connection, a
 // change of a policy that many sets hold, and the sweep touch many rows in the
 // database's own order: where they meet others in a deadlock, the database
 // detects it and the loser's transaction is tried again.
@@ -78,6 +78,7 @@ type Store struct {
 
 	requeueAfter time.Duration
 	materialize  chan struct{} // see MaterializationDue
+	check        chan struct{} // see CheckDue
 	metrics      metrics
 	logger       *zap.Logger
 	uses         uses         // of tokens
@@ -92,7 +93,10 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s := &Store{aead: aead, requeueAfter: c.RequeueAfter, materialize: make(chan struct{}, 1), metrics: newMetrics(), logger: c.Logger}
+	s := &Store{
+		aead: aead, requeueAfter: c.RequeueAfter, materialize: make(chan struct{}, 1), check: make(chan struct{}, 1),
+		metrics: newMetrics(), logger: c.Logger,
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("open store: %w", err), s.Close())

@@ -98,6 +98,9 @@ func (s *Store) takeOver(ctx context.Context) error {
 		if err := tx.VoidMaterializations(ctx, tx.now); err != nil {
 			return err
 		}
+		if err := tx.VoidChecks(ctx, tx.now); err != nil {
+			return err
+		}
 		for n, i := range list {
 			if i.Status != string(polset.IngestionRunning) {
 				continue

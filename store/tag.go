@@ -109,17 +109,23 @@ func (s *Store) EffectiveTags(ctx context.Context, workspaces []polset.Workspace
 	}
 	out := make(map[string][]polset.TagBinding, len(workspaces))
 	for _, w := range workspaces {
-		tags := slices.Clone(w.Tags)
-		for _, t := range inherited[w.ProjectID] {
-			if !slices.ContainsFunc(w.Tags, func(own polset.TagBinding) bool { return own.Key == t.Key }) {
-				t.ProjectID = w.ProjectID
-				tags = append(tags, t)
-			}
-		}
-		slices.SortFunc(tags, byKey)
-		out[w.ID] = tags
+		out[w.ID] = inEffect(w, inherited[w.ProjectID])
 	}
 	return out, nil
+}
+
+// inEffect are a workspace's own tags and, of keys that it does not bind, its
+// project's.
+func inEffect(w polset.Workspace, inherited []polset.TagBinding) []polset.TagBinding {
+	tags := slices.Clone(w.Tags)
+	for _, t := range inherited {
+		if !slices.ContainsFunc(w.Tags, func(own polset.TagBinding) bool { return own.Key == t.Key }) {
+			t.ProjectID = w.ProjectID
+			tags = append(tags, t)
+		}
+	}
+	slices.SortFunc(tags, byKey)
+	return tags
 }
 
 func byKey(a, b polset.TagBinding) int { return strings.Compare(a.Key, b.Key) }

@@ -18,12 +18,14 @@ import (
 type tx struct {
 	*rows.Queries
 	jobs    *queue.Tx
+	db      rows.DBTX // runs the statements that no file of queries holds
 	dialect dialect
 	now     time.Time
 	actor   string
 	notes   []polset.AuditEntry
 
 	materialize bool // what policies a set holds became others
+	checks      bool // a check may be due
 }
 
 // errAgain makes write begin the transaction anew: what it had read before it
@@ -87,7 +89,7 @@ func (s *Store) attempt(ctx context.Context, by polset.Principal, f func(ctx con
 			err = fmt.Errorf("roll back: %w", rerr)
 		}
 	}()
-	tx := &tx{Queries: rows.New(jobs), jobs: jobs, dialect: s.dialect, actor: by.Actor}
+	tx := &tx{Queries: rows.New(jobs), jobs: jobs, db: jobs, dialect: s.dialect, actor: by.Actor}
 	now, err := s.dialect.begin(ctx, jobs)
 	if err != nil {
 		return false, fmt.Errorf("begin transaction: %w", err)
@@ -104,12 +106,20 @@ func (s *Store) attempt(ctx context.Context, by polset.Principal, f func(ctx con
 		return true, fmt.Errorf("commit: %w", err)
 	}
 	if tx.materialize {
-		select {
-		case s.materialize <- struct{}{}:
-		default: // somebody will look anyway
-		}
+		wakeUp(s.materialize)
+	}
+	if tx.checks {
+		wakeUp(s.check)
 	}
 	return true, nil
+}
+
+// wakeUp has a loop of this process look at the rows.
+func wakeUp(due chan<- struct{}) {
+	select {
+	case due <- struct{}{}:
+	default: // it will look anyway
+	}
 }
 
 // lock holds rows of one table, in the order given, until the end of the

@@ -17,8 +17,8 @@ UPDATE configuration_versions SET status = 'uploaded', digest = sqlc.arg(digest)
 WHERE id = sqlc.arg(id) AND status = 'pending';
 
 -- name: InsertRun :exec
-INSERT INTO runs (id, workspace_id, configuration_version_id, status, message, settings, status_timestamps, created_by, created_at, updated_at)
-VALUES ($1, $2, $3, 'pending', $4, $5, '{}', $6, sqlc.arg(now), sqlc.arg(now));
+INSERT INTO runs (id, workspace_id, configuration_version_id, status, message, settings, status_timestamps, created_by, created_at, updated_at, plan_digest, input)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, sqlc.arg(now), sqlc.arg(now), $9, $10);
 
 -- name: Run :one
 SELECT sqlc.embed(runs), workspaces.organization_id
@@ -29,3 +29,4 @@ WHERE runs.id = sqlc.arg(id)
 -- name: MoveRun :execrows
 UPDATE runs SET status = sqlc.arg(status), status_timestamps = sqlc.arg(status_timestamps), updated_at = sqlc.arg(now)
 WHERE id = sqlc.arg(id) AND status = sqlc.arg(before);
+

@@ -305,8 +305,10 @@ type PolicySetOutcome struct {
 	Digest               string
 	PoliciesDirectory    string
 	Policies             string
+	Parameters           string
 	SealedParameters     []byte
 	Outcomes             string
+	Endings              string
 	Passed               int64
 	AdvisoryFailed       int64
 	SoftFailed           int64

@@ -75,17 +75,21 @@ func (q *Queries) InsertConfigurationVersion(ctx context.Context, arg InsertConf
 }
 
 const insertRun = `-- name: InsertRun :exec
-INSERT INTO runs (id, workspace_id, configuration_version_id, status, message, settings, status_timestamps, created_by, created_at, updated_at)
-VALUES ($1, $2, $3, 'pending', $4, $5, '{}', $6, $7, $7)
+INSERT INTO runs (id, workspace_id, configuration_version_id, status, message, settings, status_timestamps, created_by, created_at, updated_at, plan_digest, input)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $11, $11, $9, $10)
 `
 
 type InsertRunParams struct {
 	ID                     string
 	WorkspaceID            string
 	ConfigurationVersionID sql.NullString
+	Status                 string
 	Message                string
 	Settings               string
+	StatusTimestamps       string
 	CreatedBy              string
+	PlanDigest             string
+	Input                  string
 	Now                    time.Time
 }
 
@@ -94,9 +98,13 @@ func (q *Queries) InsertRun(ctx context.Context, arg InsertRunParams) error {
 		arg.ID,
 		arg.WorkspaceID,
 		arg.ConfigurationVersionID,
+		arg.Status,
 		arg.Message,
 		arg.Settings,
+		arg.StatusTimestamps,
 		arg.CreatedBy,
+		arg.PlanDigest,
+		arg.Input,
 		arg.Now,
 	)
 	return err

@@ -4,7 +4,11 @@
 -- Runs of earlier releases were never checked, and cannot be any more.
 ALTER TABLE runs ADD COLUMN plan_digest text NOT NULL DEFAULT ''; -- of the configuration version's upload
 ALTER TABLE runs ADD COLUMN input text NOT NULL DEFAULT '{}'; -- JSON: input.run
-UPDATE runs SET status = 'canceled' WHERE status = 'pending';
+UPDATE runs SET status = 'canceled', status_timestamps = '{"canceled":"' || strftime('%Y-%m-%dT%H:%M:%SZ', 'now') || '"}' WHERE status = 'pending';
+
+-- How the policy sets that apply to a workspace are found.
+CREATE INDEX policy_sets_global ON policy_sets (organization_id) WHERE global;
+CREATE INDEX policy_set_tag_selectors_tag ON policy_set_tag_selectors (tag_key, tag_value) WHERE NOT excluded;
 
 CREATE TABLE checks (
     sequence          integer     PRIMARY KEY AUTOINCREMENT,
@@ -50,8 +54,10 @@ CREATE TABLE policy_set_outcomes (
     digest                 text        NOT NULL, -- of the version's archive
     policies_directory     text        NOT NULL,
     policies               text        NOT NULL, -- JSON: that the version declares
-    sealed_parameters      blob, -- JSON; null where there are none
+    parameters             text        NOT NULL, -- JSON; those that are sensitive have no value here
+    sealed_parameters      blob, -- JSON: key → value of those that are sensitive; null where there are none, and as soon as the check has ended
     outcomes               text        NOT NULL, -- JSON: of the policies
+    endings                text        NOT NULL, -- of the policies: each status/level between spaces, for filters
     passed                 bigint      NOT NULL,
     advisory_failed        bigint      NOT NULL,
     soft_failed            bigint      NOT NULL,
