@@ -2,17 +2,12 @@ package archive
 
 import (
 	"archive/tar"
-	"bufio"
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"maps"
 	"slices"
 	"strings"
-
-	"github.com/klauspost/compress/gzip"
 
 	"github.com/polset/polset"
 )
@@ -35,126 +30,38 @@ import (
 // whatever exceeds them is a failure of class limit. An error that is no
 // *polset.Failure is one of reading r, or of ctx.
 func Read(ctx context.Context, r io.Reader, limits Limits) (fs.FS, error) {
-	limits = limits.OrDefaults()
-	src := &source{ctx: ctx, r: r}
 	in := &reader{
-		limits: limits,
-		src:    bufio.NewReaderSize(src, 64<<10),
+		parcel: parcel{limits: limits.OrDefaults()},
 		nodes:  map[string]*Node{"": {Mode: ModeDirectory}},
 		listed: map[string]bool{},
 	}
-	err := in.readAll()
-	if src.err != nil {
-		return nil, fmt.Errorf("read archive: %w", src.err) // whatever it was taken for
+	if err := in.open(ctx, r, in.entry); err != nil {
+		return nil, err
 	}
-	if err != nil {
+	if err := in.checkNames(); err != nil {
+		return nil, err
+	}
+	if err := in.links.check(); err != nil {
 		return nil, err
 	}
 	return in.nodes[""].FS(), nil
 }
 
-// A source is what an archive is read from. It remembers its own error: the
-// parsers that read through it would blame the archive.
-type source struct {
-	ctx context.Context //nolint:containedctx // of one Read
-	r   io.Reader
-	err error
-}
-
-func (s *source) Read(p []byte) (int, error) {
-	if s.err = s.ctx.Err(); s.err != nil {
-		return 0, s.err
-	}
-	n, err := s.r.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		s.err = err
-	}
-	return n, err
-}
-
 // A reader is one Read under way.
 type reader struct {
-	limits Limits
-	src    *bufio.Reader
-	plain  *inflated
+	parcel
 	nodes  map[string]*Node // by path; "" is the root
 	listed map[string]bool  // directories that have an entry of their own
-	last   string           // the path that was read last
 
 	files int
 	dirs  int
 	links links
 }
 
-func (in *reader) readAll() error {
-	gz, err := gzip.NewReader(in.src)
-	if err != nil {
-		return polset.Fail(polset.ClassContentInvalid, "The upload is not a tar.gz archive: it does not begin as gzip does.")
-	}
-	// Whether several members are one file is a matter of opinion.
-	gz.Multistream(false)
-	in.plain = &inflated{r: gz, left: in.limits.Bytes}
-	if err := in.entries(tar.NewReader(in.plain)); err != nil {
+func (in *reader) entry(t *tar.Reader, path string, h *tar.Header) error {
+	if err := checkParts(path); err != nil {
 		return err
 	}
-	// The compressor's checksum comes after all that it holds.
-	if _, err := io.Copy(io.Discard, in.plain); err != nil {
-		return in.broken(err)
-	}
-	if err := in.nothingLeft(); err != nil {
-		return err
-	}
-	if err := in.checkNames(); err != nil {
-		return err
-	}
-	return in.links.check()
-}
-
-// inflated bounds what a decompressor gives.
-type inflated struct {
-	r    io.Reader
-	left int64
-}
-
-func (i *inflated) Read(p []byte) (int, error) {
-	// One byte more than may be tells the end from too much.
-	if int64(len(p)) > i.left+1 {
-		p = p[:i.left+1]
-	}
-	n, err := i.r.Read(p)
-	if i.left -= int64(n); i.left < 0 {
-		return 0, errTooLarge
-	}
-	return n, err
-}
-
-func (in *reader) entries(t *tar.Reader) error {
-	for {
-		h, err := t.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return in.broken(err)
-		}
-		if err := in.entry(t, h); err != nil {
-			return err
-		}
-	}
-}
-
-func (in *reader) entry(t *tar.Reader, h *tar.Header) error {
-	if err := checkRecords(h); err != nil {
-		return err
-	}
-	if h.Typeflag == tar.TypeXGlobalHeader {
-		return nil // a comment: git archive names the commit so
-	}
-	path, err := cleanPath(h)
-	if err != nil {
-		return err
-	}
-	in.last = h.Name
 	switch h.Typeflag {
 	case tar.TypeDir:
 		return in.directory(path)
@@ -169,94 +76,6 @@ func (in *reader) entry(t *tar.Reader, h *tar.Header) error {
 		return sparse(h)
 	}
 	return otherType(path)
-}
-
-// The PAX records that say where an entry lies, and how large it is.
-const (
-	paxPath     = "path"
-	paxLinkpath = "linkpath"
-	paxSize     = "size"
-	paxSparse   = "GNU.sparse."
-)
-
-// ustarName is how many bytes a header itself holds of a name or a target.
-const ustarName = 100
-
-// checkRecords refuses the PAX records that make of an entry another than its
-// header says. Those that exist because the header cannot say it are welcome.
-func checkRecords(h *tar.Header) error {
-	for key, value := range h.PAXRecords {
-		switch {
-		case strings.HasPrefix(key, paxSparse):
-			return sparse(h)
-		case key == paxSize,
-			key == paxPath && !needsRecord(h, value),
-			key == paxLinkpath && !needsRecord(h, value):
-			return polset.Fail(polset.ClassContentInvalid,
-				"A PAX record of %s says another %s than its header does, which some programs believe and others do not. Pack the archive anew.",
-				quote(h.Name), key)
-		}
-	}
-	return nil
-}
-
-// needsRecord says whether a name does not fit into a header. Of a global
-// header, which speaks of all entries to come, none is needed.
-func needsRecord(h *tar.Header, name string) bool {
-	return h.Typeflag != tar.TypeXGlobalHeader && (len(name) > ustarName || !isASCII(name))
-}
-
-func sparse(h *tar.Header) error {
-	return polset.Fail(polset.ClassContentInvalid,
-		"%s is a sparse file, which an upload may not hold. Pack the archive without --sparse.", quote(h.Name))
-}
-
-// cleanPath is where an entry lies, "" for the root. "./" says nothing, and
-// neither does a slash too many.
-func cleanPath(h *tar.Header) (string, error) {
-	name := h.Name
-	switch {
-	case name == "":
-		return "", polset.Fail(polset.ClassContentInvalid, "An entry of the archive has no name. Pack the archive anew.")
-	case name[0] == '/':
-		return "", badPath(name, "it is absolute")
-	case h.Typeflag != tar.TypeDir && strings.HasSuffix(name, "/"):
-		return "", badPath(name, "it ends in a slash, and is no directory")
-	}
-	// No more is looked at than may be kept.
-	if len(name) > 2*maxPath {
-		return "", tooLong(name)
-	}
-	var parts []string
-	for part := range strings.SplitSeq(name, "/") {
-		switch part {
-		case "", ".":
-			continue
-		case "..":
-			return "", badPath(name, `it holds ".."`)
-		}
-		parts = append(parts, part)
-	}
-	path := strings.Join(parts, "/")
-	switch {
-	case path == "" && h.Typeflag != tar.TypeDir:
-		return "", badPath(name, "it is that of the root, and is no directory")
-	case len(path) > maxPath:
-		return "", tooLong(path)
-	case len(parts) > MaxDepth:
-		return "", tooDeep(strings.Join(parts[:MaxDepth], "/"))
-	}
-	for i, part := range parts {
-		if nameFault(part) != "" {
-			return "", checkPath(strings.Join(parts[:i+1], "/"), part)
-		}
-	}
-	return path, nil
-}
-
-func badPath(name, why string) error {
-	return polset.Fail(polset.ClassContentInvalid,
-		"The path %s is refused: %s. Pack the archive from inside the directory of the policies.", quote(name), why)
 }
 
 // directory takes the entry of a directory.
@@ -277,8 +96,7 @@ func (in *reader) directory(path string) error {
 func (in *reader) dir(path string) (*Node, error) {
 	if n := in.nodes[path]; n != nil {
 		if !n.Mode.IsDir() {
-			return nil, polset.Fail(polset.ClassContentInvalid,
-				"The archive holds something below %s, which is no directory. Pack the archive anew.", quote(path))
+			return nil, below(path)
 		}
 		return n, nil
 	}
@@ -341,41 +159,20 @@ func (in *reader) link(path, target string) error {
 	return in.links.add(path, target)
 }
 
-// broken explains an error of the parsers.
-func (in *reader) broken(err error) error {
-	if errors.Is(err, errTooLarge) {
-		return polset.Fail(polset.ClassLimit,
-			"The archive inflates to more than %d bytes, the limit for an archive before compression (%s)%s. Leave files out, or raise the limit.",
-			in.limits.Bytes, settingBytes, in.where("; it was reached at or after "))
-	}
-	why := "it is damaged"
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		why = "it ends early"
-	}
-	return &polset.Failure{
-		Class: polset.ClassContentInvalid, Err: err,
-		Message: fmt.Sprintf("The upload is not a whole tar.gz archive: %s%s. Pack and upload it again.", why, in.where(" at or after ")),
-	}
-}
-
-func (in *reader) where(intro string) string {
-	if in.last == "" {
-		return ""
-	}
-	return intro + quote(in.last)
-}
-
-// nothingLeft refuses what follows the compressed bytes.
-func (in *reader) nothingLeft() error {
-	next, err := in.src.Peek(2)
-	if len(next) == 0 && errors.Is(err, io.EOF) {
+// checkParts judges each component of a path.
+func checkParts(path string) error {
+	if path == "" {
 		return nil
 	}
-	if len(next) == 2 && next[0] == 0x1f && next[1] == 0x8b {
-		return polset.Fail(polset.ClassContentInvalid,
-			"The upload consists of several gzip members, which some programs read as one archive and others do not. Pack it in one go.")
+	at := 0
+	for part := range strings.SplitSeq(path, "/") {
+		at += len(part)
+		if nameFault(part) != "" {
+			return checkPath(path[:at], part)
+		}
+		at++ // the slash
 	}
-	return polset.Fail(polset.ClassContentInvalid, "The upload goes on after the end of the archive. Pack and upload it again.")
+	return nil
 }
 
 // checkNames judges the names in each directory against each other.

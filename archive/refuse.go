@@ -40,3 +40,8 @@ func otherType(path string) error {
 func twice(path string) error {
 	return polset.Fail(polset.ClassContentInvalid, "The path %s is there twice. Remove one.", quote(path))
 }
+
+func below(path string) error {
+	return polset.Fail(polset.ClassContentInvalid,
+		"The archive holds something below %s, which is no directory. Pack the archive anew.", quote(path))
+}
