@@ -142,7 +142,8 @@ func (w *jsonWriter) value(value ast.Value) {
 // elements writes an array, or a set, which JSON does not have, in its order.
 func (w *jsonWriter) elements(value interface {
 	Until(func(*ast.Term) bool) bool
-}) {
+},
+) {
 	w.WriteByte('[')
 	next := w.commas()
 	value.Until(func(element *ast.Term) bool {

@@ -243,7 +243,7 @@ func addRego(p *problems, file string, errs ast.Errors) {
 // knows it only as an undefined function or an unsafe variable.
 func regoMessage(e *ast.Error) string {
 	if builtin := forbiddenAt(e.Location); builtin != "" && e.Code != ast.ParseErr {
-		return fmt.Sprintf("the builtin %s is not available in polset, where policies reach neither the network nor the host", builtin)
+		return fmt.Sprintf("the builtin %s is not available in polset, %s", builtin, forbidden(builtin))
 	}
 	message := e.Message
 	if e.Details != nil && e.Code == ast.TypeErr {
