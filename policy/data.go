@@ -74,7 +74,7 @@ func (s *Set) parseData(name string, src []byte, room int64, p *problems) (value
 		m := yamlMeasure{known: map[*yaml.Node]int64{}, most: room}
 		used = max(used, m.size(&node, 0))
 		if m.deep {
-			return nil, used, tooDeep(name, wholeFile, maxDocumentNesting)
+			return nil, used, dataTooDeep(name)
 		}
 	}
 	if used > room {
@@ -90,7 +90,7 @@ func (s *Set) parseData(name string, src []byte, room int64, p *problems) (value
 	}
 	src = bytes.TrimPrefix(src, []byte("\xEF\xBB\xBF")) // as OPA does
 	if deeper(src, maxDocumentNesting) {
-		return nil, used, tooDeep(name, wholeFile, maxDocumentNesting)
+		return nil, used, dataTooDeep(name)
 	}
 	if err := util.UnmarshalJSON(src, &value); err != nil {
 		at := wholeFile
@@ -101,6 +101,10 @@ func (s *Set) parseData(name string, src []byte, room int64, p *problems) (value
 		p.addf(name, at, "this is no JSON: %v", err)
 	}
 	return value, used, nil
+}
+
+func dataTooDeep(name string) error {
+	return failAt(polset.ClassLimit, name, wholeFile, "this file nests deeper than %d levels, the limit for data", maxDocumentNesting)
 }
 
 // insertData puts a value where its file says, into what others put there.
@@ -168,7 +172,7 @@ type yamlMeasure struct {
 }
 
 // size returns how many bytes node stands for, more than most where they are
-// more. YAML's parser has refused what contains itself, or nests endlessly.
+// more.
 func (m *yamlMeasure) size(node *yaml.Node, depth int) int64 {
 	if n, ok := m.known[node]; ok {
 		return n
@@ -177,6 +181,7 @@ func (m *yamlMeasure) size(node *yaml.Node, depth int) int64 {
 		m.deep = true
 		return 0
 	}
+	m.known[node] = 0 // what contains itself is for the decoder to refuse
 	n := int64(len(node.Value)) + 1
 	if node.Kind == yaml.AliasNode && node.Alias != nil {
 		n = m.size(node.Alias, depth+1)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"sync"
 	"time"
 
@@ -68,19 +69,30 @@ func (ps *Programs) Evaluate(ctx context.Context, e Evaluation) ([]SetResult, er
 	return results, nil
 }
 
-// evaluate does one set, within the budget.
-func (ps *Programs) evaluate(ctx context.Context, budget time.Duration, set SetEvaluation, in Input) ([]polset.PolicyOutcome, error) {
+// evaluate does one set. Its files are opened outside the budget, which is the
+// set's own.
+func (ps *Programs) evaluate(ctx context.Context, budget time.Duration, s SetEvaluation, in Input) ([]polset.PolicyOutcome, error) {
+	program := ps.get(keyOf(s))
+	var fsys fs.FS
+	var err error
+	if program == nil {
+		if fsys, err = s.Files(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if budget > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, budget, errBudget)
 		defer cancel()
 	}
-	program, err := ps.program(ctx, set)
+	if program == nil {
+		program, err = ps.compile(ctx, fsys, s)
+	}
 	var outcomes []polset.PolicyOutcome
 	if err == nil {
 		outcomes, err = program.Evaluate(ctx, in)
 	}
-	if err != nil && context.Cause(ctx) == errBudget { //nolint:errorlint // this very one
+	if errors.Is(err, context.DeadlineExceeded) && errors.Is(context.Cause(ctx), errBudget) {
 		return nil, OverBudget(budget)
 	}
 	return outcomes, err
@@ -94,15 +106,8 @@ func OverBudget(budget time.Duration) *polset.Failure {
 	return polset.Fail(polset.ClassLimit, "The policy set takes longer than %s to evaluate, the limit that POLSET_CHECK_TIMEOUT sets.", budget)
 }
 
-// program returns the set's program, compiled now where it is not kept.
-func (ps *Programs) program(ctx context.Context, s SetEvaluation) (*Program, error) {
-	if program := ps.get(keyOf(s)); program != nil {
-		return program, nil
-	}
-	fsys, err := s.Files(ctx)
-	if err != nil {
-		return nil, err
-	}
+// compile compiles a set, and keeps it where it may be used again.
+func (ps *Programs) compile(ctx context.Context, fsys fs.FS, s SetEvaluation) (*Program, error) {
 	set, err := Read(fsys, s.Dir, s.Kind)
 	if err != nil {
 		return nil, err
