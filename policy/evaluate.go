@@ -24,17 +24,23 @@ type Input struct {
 	Seed       string            // of their random numbers and uuids
 }
 
+// parseRun is what policies see as input.run.
+func parseRun(raw []byte) (ast.Value, error) {
+	if raw == nil {
+		return ast.NewObject(), nil
+	}
+	members, err := decodeObject(raw)
+	if err != nil {
+		return nil, fmt.Errorf("read the run's data: %w", err)
+	}
+	return ast.InterfaceToValue(members)
+}
+
 // value is the document that policies see as input.
 func (in Input) value() (ast.Value, error) {
-	run := ast.Value(ast.NewObject())
-	if in.Run != nil {
-		members, err := decodeObject(in.Run)
-		if err == nil {
-			run, err = ast.InterfaceToValue(members)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read the run's data: %w", err)
-		}
+	run, err := parseRun(in.Run)
+	if err != nil {
+		return nil, err
 	}
 	parameters := ast.NewObject()
 	for key, value := range in.Parameters {

@@ -39,6 +39,9 @@ func ParsePlan(raw []byte) (*Plan, error) {
 	if err != nil {
 		return nil, badPlan(raw, err)
 	}
+	if _, ok := members["@level"]; ok {
+		return nil, badPlan(raw, nil)
+	}
 	if _, ok := members["format_version"]; ok && !isPlan(members) {
 		return nil, polset.Fail(polset.ClassContentInvalid,
 			"This is what terraform show -json says of a state. A plan is expected: terraform plan -out=tfplan, then terraform show -json tfplan.")
@@ -64,7 +67,7 @@ func isPlan(members map[string]any) bool {
 // badPlan says what is wrong with a plan that is no JSON object, as far as it
 // looks like what people take for one.
 func badPlan(raw []byte, err error) error {
-	hint := oneLine(err.Error())
+	var hint string
 	switch {
 	case len(bytes.TrimSpace(raw)) == 0:
 		hint = "it is empty"
@@ -72,8 +75,10 @@ func badPlan(raw []byte, err error) error {
 		hint = "it looks like the binary file that terraform plan -out writes"
 	case bytes.HasPrefix(raw, []byte("\xFF\xFE")), bytes.HasPrefix(raw, []byte("\xFE\xFF")):
 		hint = "it is in UTF-16, as older PowerShells redirect; write it in UTF-8"
-	case bytes.HasPrefix(raw, []byte(`{"@level"`)):
+	case err == nil, bytes.HasPrefix(raw, []byte(`{"@level"`)):
 		hint = "it looks like the log that terraform plan -json writes"
+	default:
+		hint = oneLine(err.Error())
 	}
 	return &polset.Failure{
 		Class:   polset.ClassContentInvalid,

@@ -52,6 +52,9 @@ func (ps *Programs) Evaluate(ctx context.Context, e Evaluation) ([]SetResult, er
 	if err != nil {
 		return nil, err
 	}
+	if _, err := parseRun(e.Run); err != nil {
+		return nil, err
+	}
 	results := make([]SetResult, len(e.Sets))
 	for i, set := range e.Sets {
 		if err := ctx.Err(); err != nil {
