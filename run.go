@@ -90,7 +90,8 @@ func RunStatusOf(checks []Check) RunStatus {
 	weight := -1
 	for _, c := range checks {
 		s, w := c.runStatus(began)
-		if w > weight || w == weight && !c.Evaluation {
+		// Of two that are as far the first in line shows, until both are through.
+		if w > weight || w == weight && c.Evaluation == (w > 0) {
 			status, weight = s, w
 		}
 	}

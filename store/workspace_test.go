@@ -407,6 +407,7 @@ func TestConfigurationVersions(t *testing.T) {
 func TestRuns(t *testing.T) {
 	onBoth(t, func(b *bench) {
 		w, other := b.workspace("net"), b.workspace("other")
+		b.guard(polset.PolicySetDraft{Name: "net", Global: true})
 		c, latest, theirs := b.configuration(w.ID, false), b.configuration(w.ID, false), b.configuration(other.ID, false)
 		b.want(second(b.CreateRun(b.ctx(), admin, polset.RunDraft{WorkspaceID: w.ID, ConfigurationVersionID: theirs.ID})), polset.ErrNotFound)
 		first, err := b.CreateRun(b.ctx(), admin, polset.RunDraft{WorkspaceID: w.ID, ConfigurationVersionID: c.ID, Message: "why", Settings: map[string]any{"is-destroy": true}})
