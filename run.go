@@ -79,6 +79,12 @@ func (s RunStatus) Discardable() bool {
 	return false
 }
 
+// Overridable reports whether the override of a soft failure could still move
+// the run on.
+func (s RunStatus) Overridable() bool {
+	return s != RunErrored && s != RunCanceled && s != RunDiscarded
+}
+
 // RunStatusOf is the state of a run whose checks are those. Policy evaluations
 // come before the policy check, as in HCP Terraform.
 func RunStatusOf(checks []Check) RunStatus {
