@@ -66,7 +66,7 @@ func (a *API) standing(r *request, actor string) (polset.Principal, error) {
 		return polset.Principal{}, polset.ErrUnauthorized
 	case err != nil:
 		return polset.Principal{}, &polset.Failure{
-			Class: polset.ClassInternal, Retry: true, Err: err, Message: "polset's database did not answer. Upload it again later.",
+			Class: polset.ClassInternal, Retry: true, Err: err, Message: "polset's database did not answer. Try again later.",
 		}
 	case !t.ExpiresAt.IsZero() && !a.Now().Before(t.ExpiresAt):
 		return polset.Principal{}, polset.ErrUnauthorized

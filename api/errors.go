@@ -82,6 +82,10 @@ func nameTaken(err error) error {
 	return err
 }
 
+// errForbidden answers for what is not there, or not the asker's, where Scalr's
+// API answers so: it must not tell which of the two.
+var errForbidden = problem{Status: http.StatusForbidden, Title: "forbidden", Detail: "There is no such thing, or it is not yours."}
+
 // rateLimitError refuses a request for a while.
 type rateLimitError struct{ wait time.Duration }
 

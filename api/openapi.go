@@ -95,17 +95,21 @@ func (d *description) operation(route Route) (map[string]any, error) {
 			return nil, err
 		}
 	}
+	responses := map[string]any{
+		strconv.Itoa(op.status): answer,
+		"default": map[string]any{
+			"description": "What is wrong",
+			"content":     map[string]any{mediaType: map[string]any{"schema": failed}},
+		},
+	}
+	if op.nothing {
+		responses[strconv.Itoa(http.StatusNoContent)] = map[string]any{"description": http.StatusText(http.StatusNoContent)}
+	}
 	out := map[string]any{
 		"operationId": operationID(route),
 		"summary":     op.summary,
 		"parameters":  parameters(route),
-		"responses": map[string]any{
-			strconv.Itoa(op.status): answer,
-			"default": map[string]any{
-				"description": "What is wrong",
-				"content":     map[string]any{mediaType: map[string]any{"schema": failed}},
-			},
-		},
+		"responses":   responses,
 	}
 	if kind := cmp.Or(op.answers.kind, op.takes.kind); kind != "" {
 		out["tags"] = []string{kind}

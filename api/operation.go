@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strings"
@@ -11,7 +12,9 @@ import (
 // that the description cannot say anything else; see openapi.go.
 type operation struct {
 	summary string
-	status  int // of success
+	status  int  // of success
+	nothing bool // it may also succeed with 204
+	refuses int  // the status for what is not there, or not the asker's; 0: 404
 	takes   content
 	answers content
 	include []string // the values of the parameter include
@@ -88,6 +91,12 @@ func answers204(summary string) operation {
 	return operation{summary: summary, status: http.StatusNoContent}
 }
 
+// answersPlain is for a route that answers with JSON:API in another form than
+// HCP Terraform's.
+func answersPlain(shape any, summary string) operation {
+	return operation{summary: summary, status: http.StatusOK, answers: content{form: formPlain, shape: shape}}
+}
+
 // answersJSON is for a route outside of JSON:API.
 func answersJSON(shape any, summary string) operation {
 	return operation{summary: summary, status: http.StatusOK, answers: content{form: formJSON, shape: shape}}
@@ -135,6 +144,26 @@ func (o operation) takingMany(kind string, draft any) operation {
 	return o
 }
 
+// takingPlain gives the operation a body to read that is JSON, and no document
+// of JSON:API. A request may come without it.
+func (o operation) takingPlain(shape any) operation {
+	o.takes = content{form: formPlain, shape: shape, optional: true}
+	return o
+}
+
+// orNothing says that there may be nothing to answer with yet.
+func (o operation) orNothing() operation {
+	o.nothing = true
+	return o
+}
+
+// forbidding makes the operation answer 403 for what is not there, or not the
+// asker's, without a difference between the two.
+func (o operation) forbidding() operation {
+	o.refuses = http.StatusForbidden
+	return o
+}
+
 // optionally says that a request may come without a body.
 func (o operation) optionally() operation {
 	o.takes.optional = true
@@ -160,6 +189,10 @@ func (r Route) Include() []string { return append([]string(nil), r.operation.inc
 func (r Route) Paged() bool {
 	return slices.Contains(r.operation.query, "page[number]") && r.Method == http.MethodGet
 }
+
+// Refusal is the status of the route's answer for what is not there, or not the
+// asker's.
+func (r Route) Refusal() int { return cmp.Or(r.operation.refuses, http.StatusNotFound) }
 
 // Described says whether the route says what it does.
 func (r Route) Described() bool { return r.operation.summary != "" && r.operation.status != 0 }

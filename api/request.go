@@ -88,20 +88,25 @@ func decode[T any](r *request, kind, id string) (draft[T], error) {
 // decodeAction reads the document of an action, which may be missing: all of
 // its attributes are then. Its resource may have the type kind or none.
 func decodeAction[T any](r *request, kind string) (draft[T], error) {
+	body, err := actionBody(r)
+	if err != nil || body == nil {
+		return draft[T]{}, err
+	}
+	return decodeResource[T](body, kind, "", true)
+}
+
+// actionBody reads the body of an action; nil where it is missing.
+func actionBody(r *request) ([]byte, error) {
 	req := r.Request()
 	buffered := bufio.NewReader(req.Body)
 	if _, err := buffered.Peek(1); errors.Is(err, io.EOF) {
-		return draft[T]{}, nil
+		return nil, nil
 	}
 	req.Body = struct {
 		io.Reader
 		io.Closer
 	}{buffered, req.Body}
-	body, err := readBody(r)
-	if err != nil {
-		return draft[T]{}, err
-	}
-	return decodeResource[T](body, kind, "", true)
+	return readBody(r)
 }
 
 func decodeResource[T any](body []byte, kind, id string, untyped bool) (draft[T], error) {
