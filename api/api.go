@@ -231,6 +231,7 @@ type Config struct {
 	Workspaces     Workspaces
 	Configurations Configurations
 	Runs           Runs
+	Checks         Checks
 	ToolVersions   ToolVersions
 	Connections    Connections
 	OAuthClients   OAuthClients
@@ -314,6 +315,7 @@ func New(cfg Config) (*API, error) {
 		{"Workspaces", cfg.Workspaces == nil},
 		{"Configurations", cfg.Configurations == nil},
 		{"Runs", cfg.Runs == nil},
+		{"Checks", cfg.Checks == nil},
 		{"ToolVersions", cfg.ToolVersions == nil},
 		{"Connections", cfg.Connections == nil},
 		{"OAuthClients", cfg.OAuthClients == nil},

@@ -363,10 +363,10 @@ func (i *isolation) normal(a answer) answer {
 	return a
 }
 
-// same wants two answers to be the same "not found".
+// same wants two answers to be the same "not found", whatever the route calls it.
 func (i *isolation) same(what, query, body string, foreign, absent answer) {
 	i.Helper()
-	if foreign.status != http.StatusNotFound || absent.status != foreign.status || foreign.body != absent.body || !cmp.Equal(foreign.header, absent.header) {
+	if foreign.status != i.route.Refusal() || absent.status != foreign.status || foreign.body != absent.body || !cmp.Equal(foreign.header, absent.header) {
 		i.Errorf("%s %s %s\nforeign: %d %s %v\nmissing: %d %s %v", what, query, body,
 			foreign.status, foreign.body, foreign.header, absent.status, absent.body, absent.header)
 	}

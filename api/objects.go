@@ -38,11 +38,11 @@ const (
 // HMAC-SHA256, both in base64url, with a full stop between them.
 type link struct {
 	Operation linkOperation `json:"op"`
-	Key       string        `json:"key,omitempty"`  // to read: in the object storage
-	Name      string        `json:"name,omitempty"` // to read: of the file that a client saves
-	Kind      string        `json:"kind,omitempty"` // to upload: the type of the resource, as in JSON:API
-	ID        string        `json:"id,omitempty"`   // to upload: of the resource
-	By        string        `json:"by,omitempty"`   // to upload: the actor who was given the link
+	Key       string        `json:"key,omitempty"`  // to read bytes: in the object storage
+	Name      string        `json:"name,omitempty"` // to read bytes: of the file that a client saves
+	Kind      string        `json:"kind,omitempty"` // to upload, or to read as text: the type of the resource, as in JSON:API
+	ID        string        `json:"id,omitempty"`   // of that resource
+	By        string        `json:"by,omitempty"`   // with Kind: the actor who was given the link
 	Expires   int64         `json:"exp"`            // in Unix seconds
 }
 
@@ -129,6 +129,9 @@ func (a *API) downloadObject(r *request) (err error) {
 	if !ok {
 		return refuseObject(r)
 	}
+	if l.Kind != "" {
+		return a.readText(r, l)
+	}
 	tag := `"` + l.Key + `"` // the key is the digest of the bytes
 	header := r.Response().Header()
 	header.Set("ETag", tag)
@@ -155,6 +158,57 @@ func (a *API) downloadObject(r *request) (err error) {
 		return fmt.Errorf("stream object %s: %w", l.Key, err)
 	}
 	return nil
+}
+
+// readText answers with the text that a link leads to: as it is now, and as long
+// as who was given the link may see it.
+func (a *API) readText(r *request, l link) error {
+	by, err := a.standing(r, l.By)
+	if errors.Is(err, polset.ErrUnauthorized) {
+		return refuseObject(r)
+	}
+	if err != nil {
+		return err
+	}
+	var text string
+	switch l.Kind {
+	case "policy-checks":
+		var c polset.Check
+		if c, err = a.Checks.Check(r.ctx(), by, l.ID); err == nil {
+			text, err = a.checkOutput(r.ctx(), by, c)
+		}
+	case "plans":
+		text, err = a.planLog(r.ctx(), by, l.ID)
+	default:
+		return refuseObject(r)
+	}
+	if err != nil {
+		return err
+	}
+	from, err := r.offset("offset", 0, len(text))
+	if err != nil {
+		return err
+	}
+	size, err := r.offset("limit", len(text)-from, len(text)-from)
+	if err != nil {
+		return err
+	}
+	r.Response().Header().Set("Referrer-Policy", "no-referrer")
+	return r.sendText(text[from : from+size])
+}
+
+// offset reads a number of bytes, of which there are so many: clients read logs
+// piece by piece.
+func (r *request) offset(name string, absent, limit int) (int, error) {
+	text := r.query.Get(name)
+	if text == "" {
+		return absent, nil
+	}
+	n, err := strconv.ParseUint(text, 10, 31)
+	if err != nil {
+		return 0, badParameter(name, "%s must be a number of bytes.", name)
+	}
+	return min(int(n), limit), nil
 }
 
 // matches applies If-None-Match to an entity tag.

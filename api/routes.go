@@ -54,6 +54,7 @@ func (a *API) table() []Route {
 		a.publicRoutes(), a.organizationRoutes(), a.supportRoutes(), a.authenticationTokenRoutes(),
 		a.oauthClientRoutes(), a.oauthTokenRoutes(), a.installationRoutes(),
 		a.policySetRoutes(), a.memberRoutes(), a.tagSelectorRoutes(), a.parameterRoutes(), a.policyRoutes(),
+		a.policyCheckRoutes(), a.taskStageRoutes(), a.policyEvaluationRoutes(), a.planRoutes(), a.scalrRoutes(),
 	)
 }
 
@@ -64,8 +65,8 @@ func (a *API) publicRoutes() []Route {
 		{http.MethodHead, "/.well-known/terraform.json", AccessPublic, "", a.discover, answersJSON(discovery{}, "Service discovery for Terraform")},
 		{http.MethodGet, openAPIPattern, AccessPublic, "", a.describe, answersJSON(map[string]any{}, "This description")},
 		{http.MethodGet, prefix + "/ping", AccessPublic, "", a.ping, answers204("Tell that polset is here")},
-		{http.MethodGet, objectPattern, AccessPublic, "", a.downloadObject, sendsBytes("Download an object by its link")},
-		{http.MethodHead, objectPattern, AccessPublic, "", a.downloadObject, sendsBytes("Download an object by its link")},
+		{http.MethodGet, objectPattern, AccessPublic, "", a.downloadObject, sendsBytes("Download an object by its link").with("offset", "limit")},
+		{http.MethodHead, objectPattern, AccessPublic, "", a.downloadObject, sendsBytes("Download an object by its link").with("offset", "limit")},
 		{http.MethodPut, objectPattern, AccessPublic, "", a.uploadObject, takesBytes("Upload an object by its link")},
 	}
 }
@@ -108,7 +109,7 @@ func (a *API) supportRoutes() []Route {
 func (a *API) Routes() []Route { return append([]Route(nil), a.routes...) }
 
 // Register adds the routes to e, and answers in JSON:API form for whatever
-// else is asked below /api/v2.
+// else is asked below /api/v2, or below Scalr's.
 func (a *API) Register(e *echo.Echo) {
 	for _, route := range a.routes {
 		e.Add(route.Method, route.Pattern, a.serve(route))
@@ -122,7 +123,7 @@ func (a *API) Register(e *echo.Echo) {
 		}
 		e.RouteNotFound(route.Pattern, a.serve(other))
 	}
-	for _, pattern := range []string{prefix, prefix + "/*"} {
+	for _, pattern := range []string{prefix, prefix + "/*", scalr, scalr + "/*"} {
 		e.RouteNotFound(pattern, a.serve(Route{Pattern: pattern, Access: AccessPublic, handle: notFound}))
 	}
 }
@@ -156,6 +157,9 @@ func (a *API) serve(route Route) echo.HandlerFunc {
 
 		r := &request{Context: c, documents: a.documents}
 		err := a.handle(route, r)
+		if errors.Is(err, polset.ErrNotFound) && route.Refusal() == http.StatusForbidden {
+			err = errForbidden
+		}
 		if err != nil {
 			a.answer(r, id, err)
 		}

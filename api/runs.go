@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/polset/polset"
 )
@@ -45,70 +44,8 @@ func (a *API) runRoutes() []Route {
 		{http.MethodGet, prefix + "/workspaces/:workspace/runs", AccessToken, read, a.listRuns, lists("runs", runAttributes{}, "List runs, the newest first").with("filter[status]").including(runIncludes...)},
 		{http.MethodPost, prefix + "/runs", AccessToken, manage, a.createRun, creates("runs", runShape{}, runAttributes{}, "Create a run")},
 		{http.MethodGet, one, AccessToken, read, a.showRun, shows("runs", runAttributes{}, "Show a run").including(runIncludes...)},
-		{http.MethodPost, one + "/actions/cancel", AccessToken, manage, a.endRun(polset.RunCanceled), shows("runs", runAttributes{}, "Cancel a run that is pending").answering(http.StatusAccepted)},
-		{http.MethodPost, one + "/actions/discard", AccessToken, manage, a.endRun(polset.RunDiscarded), shows("runs", runAttributes{}, "Discard a run that is pending").answering(http.StatusAccepted)},
-	}
-}
-
-type runAttributes struct {
-	Status                 polset.RunStatus  `json:"status"`
-	StatusTimestamps       map[string]string `json:"status-timestamps"`
-	Message                string            `json:"message"`
-	Actions                runActions        `json:"actions"`
-	Permissions            runPermissions    `json:"permissions"`
-	CanceledAt             iso8601           `json:"canceled-at"`
-	CreatedAt              iso8601           `json:"created-at"`
-	UpdatedAt              iso8601           `json:"updated-at"`
-	ForceCancelAvailableAt iso8601           `json:"force-cancel-available-at"`
-	HasChanges             bool              `json:"has-changes"`
-	PositionInQueue        int               `json:"position-in-queue"`
-	Source                 string            `json:"source"`
-	TriggerReason          string            `json:"trigger-reason"`
-	runSettings
-}
-
-type runActions struct {
-	IsCancelable      bool `json:"is-cancelable"`
-	IsConfirmable     bool `json:"is-confirmable"`
-	IsDiscardable     bool `json:"is-discardable"`
-	IsForceCancelable bool `json:"is-force-cancelable"`
-}
-
-type runPermissions struct {
-	CanApply        bool `json:"can-apply"`
-	CanCancel       bool `json:"can-cancel"`
-	CanDiscard      bool `json:"can-discard"`
-	CanForceCancel  bool `json:"can-force-cancel"`
-	CanForceExecute bool `json:"can-force-execute"`
-}
-
-// runSettings are what polset only keeps of a run.
-type runSettings struct {
-	AllowConfigGeneration bool          `json:"allow-config-generation"`
-	AllowEmptyApply       bool          `json:"allow-empty-apply"`
-	AutoApply             bool          `json:"auto-apply"`
-	InvokeActionAddrs     []string      `json:"invoke-action-addrs"`
-	IsDestroy             bool          `json:"is-destroy"`
-	PlanOnly              bool          `json:"plan-only"`
-	PolicyPaths           []string      `json:"policy-paths"`
-	Refresh               bool          `json:"refresh"`
-	RefreshOnly           bool          `json:"refresh-only"`
-	ReplaceAddrs          []string      `json:"replace-addrs"`
-	SavePlan              bool          `json:"save-plan"`
-	TargetAddrs           []string      `json:"target-addrs"`
-	TerraformVersion      string        `json:"terraform-version"`
-	Variables             []runVariable `json:"variables"`
-}
-
-type runVariable struct {
-	Key   string `json:"key"`
-	Value string `json:"value"`
-}
-
-func (runSettings) defaults() runSettings {
-	return runSettings{
-		InvokeActionAddrs: []string{}, PolicyPaths: []string{}, ReplaceAddrs: []string{}, TargetAddrs: []string{},
-		Variables: []runVariable{}, Refresh: true,
+		{http.MethodPost, one + "/actions/cancel", AccessToken, manage, a.endRun(polset.RunCanceled), shows("runs", runAttributes{}, "Cancel a run whose checks have not ended").answering(http.StatusAccepted)},
+		{http.MethodPost, one + "/actions/discard", AccessToken, manage, a.endRun(polset.RunDiscarded), shows("runs", runAttributes{}, "Discard a run that waits for something").answering(http.StatusAccepted)},
 	}
 }
 
@@ -158,54 +95,52 @@ type runShape struct {
 // runIncludes are the values of include. polset has nothing of what the last
 // ones name.
 var runIncludes = []string{
-	"workspace", "configuration_version",
-	"apply", "comments", "configuration_version.ingress_attributes", "cost_estimate", "created_by", "plan", "run_events", "task_stages", "tf_policy_evaluations",
+	"workspace", "configuration_version", "plan", "task_stages",
+	"apply", "comments", "configuration_version.ingress_attributes", "cost_estimate", "created_by", "run_events", "tf_policy_evaluations",
 }
 
-func (a *API) runResource(by polset.Principal, run polset.Run) resource {
-	pending, manages := run.Status == polset.RunPending, by.Can(polset.PermissionManagePolicies)
-	reached := map[string]time.Time{"queuing-at": run.CreatedAt}
-	for status, at := range run.ReachedAt {
-		reached[strings.ReplaceAll(string(status), "_", "-")+"-at"] = at
+// sendRun answers with a run, and what include asks for.
+func (a *API) sendRun(r *request, status int, run polset.Run, want includes) error {
+	of, err := a.checksOf(r, run)
+	if err != nil {
+		return err
 	}
-	source := "tfe-api"
-	if text, ok := run.Settings["source"].(string); ok {
-		source = text
+	included, err := a.includedInRuns(r, want, of, run)
+	if err != nil {
+		return err
 	}
-	return resource{
-		ID:   run.ID,
-		Type: "runs",
-		Attributes: runAttributes{
-			Status:           run.Status,
-			StatusTimestamps: statusTimestamps(reached),
-			Message:          run.Message,
-			Actions:          runActions{IsCancelable: pending, IsDiscardable: pending},
-			Permissions:      runPermissions{CanCancel: manages, CanDiscard: manages},
-			CanceledAt:       iso8601(run.ReachedAt[polset.RunCanceled]),
-			CreatedAt:        iso8601(run.CreatedAt),
-			UpdatedAt:        iso8601(run.UpdatedAt),
-			Source:           source,
-			TriggerReason:    "manual",
-			runSettings:      shown[runSettings](run.Settings),
-		},
-		Relationships: map[string]relation{
-			"workspace":             toOne("workspaces", run.WorkspaceID),
-			"configuration-version": toOne(configurationKind, run.ConfigurationVersionID),
-			"policy-checks":         toMany("policy-checks"),
-			"task-stages":           toMany("task-stages"),
-		},
-		Links: map[string]string{"self": prefix + "/runs/" + run.ID},
-	}
+	return r.send(status, single(a.runResource(r.by, run, of[run.ID]), included...))
 }
 
-// includedInRuns finds what include asks for, for all runs at once.
-func (a *API) includedInRuns(r *request, want includes, runs ...polset.Run) ([]resource, error) {
+// includedRun is what include asks for of something that a run has: the run,
+// or its workspace with it.
+func (a *API) includedRun(r *request, want includes, run polset.Run, checks []polset.Check) ([]resource, error) {
+	if !want["run"] && !want["run.workspace"] {
+		return nil, nil
+	}
+	included := []resource{a.runResource(r.by, run, checks)}
+	if !want["run.workspace"] {
+		return included, nil
+	}
+	more, err := a.includedInRuns(r, includes{"workspace": true}, nil, run)
+	return append(included, more...), err
+}
+
+// includedInRuns finds what include asks for, for all runs at once, of which the
+// checks are known.
+func (a *API) includedInRuns(r *request, want includes, of map[string][]polset.Check, runs ...polset.Run) ([]resource, error) {
 	var included []resource
 	var workspaces []string
 	seen := map[string]bool{"": true}
 	for _, run := range runs {
 		if !slices.Contains(workspaces, run.WorkspaceID) {
 			workspaces = append(workspaces, run.WorkspaceID)
+		}
+		if want["plan"] {
+			included = append(included, a.planResource(r.by, run))
+		}
+		if evaluations := those(of[run.ID], true); want["task_stages"] && len(evaluations) > 0 {
+			included = append(included, taskStageResource(r.by, run, evaluations))
 		}
 		if id := run.ConfigurationVersionID; want["configuration_version"] && !seen[id] {
 			seen[id] = true
@@ -248,13 +183,17 @@ func (a *API) listRuns(r *request) error {
 	if err != nil {
 		return err
 	}
-	included, err := a.includedInRuns(r, want, runs...)
+	of, err := a.checksOf(r, runs...)
+	if err != nil {
+		return err
+	}
+	included, err := a.includedInRuns(r, want, of, runs...)
 	if err != nil {
 		return err
 	}
 	var data []resource
 	for _, run := range runs {
-		data = append(data, a.runResource(r.by, run))
+		data = append(data, a.runResource(r.by, run, of[run.ID]))
 	}
 	return r.send(http.StatusOK, a.list(r, data, page, total, included...))
 }
@@ -287,11 +226,7 @@ func (a *API) showRun(r *request) error {
 	if err != nil {
 		return err
 	}
-	included, err := a.includedInRuns(r, want, run)
-	if err != nil {
-		return err
-	}
-	return r.send(http.StatusOK, single(a.runResource(r.by, run), included...))
+	return a.sendRun(r, http.StatusOK, run, want)
 }
 
 func (a *API) createRun(r *request) error {
@@ -345,7 +280,7 @@ func (a *API) createRun(r *request) error {
 	case err != nil:
 		return err
 	}
-	return r.send(http.StatusCreated, single(a.runResource(r.by, run)))
+	return a.sendRun(r, http.StatusCreated, run, nil)
 }
 
 // errNoSuchConfiguration answers for both relationships of a run: it must not tell
@@ -367,17 +302,31 @@ func (a *API) namedWorkspace(r *request, id string) (polset.Workspace, error) {
 	return w, err
 }
 
-// endRun takes a run out of the queue. Clients may send a comment, which HCP
-// Terraform shows beside the run, and polset does not read.
+// endRun ends a run that still has something before it. Clients may send a
+// comment, which HCP Terraform shows beside the run, and polset does not read.
 func (a *API) endRun(status polset.RunStatus) func(*request) error {
 	return func(r *request) error {
 		run, err := a.Runs.EndRun(r.ctx(), r.by, r.Param("run"), status)
 		if errors.Is(err, polset.ErrConflict) {
-			return conflict("The run is no longer pending, and only then can it be %s.", status)
+			return a.cannotEnd(r, status)
 		}
 		if err != nil {
 			return err
 		}
-		return r.send(http.StatusAccepted, single(a.runResource(r.by, run)))
+		return a.sendRun(r, http.StatusAccepted, run, nil)
 	}
+}
+
+// cannotEnd says why a run could not be ended.
+func (a *API) cannotEnd(r *request, status polset.RunStatus) error {
+	run, err := a.Runs.Run(r.ctx(), r.by, r.Param("run"))
+	switch {
+	case err != nil:
+		return err
+	case status == polset.RunCanceled && run.Status.Discardable():
+		return conflict("There is nothing to cancel: the run is %s. It can be discarded.", run.Status)
+	case status == polset.RunDiscarded && run.Status.Cancelable():
+		return conflict("The run is %s, and can only be canceled.", run.Status)
+	}
+	return conflict("The run has ended: it is %s, and can no longer be %s.", run.Status, status)
 }

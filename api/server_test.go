@@ -67,8 +67,8 @@ func newServer(t *testing.T, adjust ...func(*api.Config)) *server {
 		Organizations: s, Connections: s, PolicySets: s, Versions: s, Tokens: s, Audit: s, Heads: s, Objects: s,
 		Installations: s, Apps: s, SetupLinks: s, Actions: s, Repositories: s, Uploads: s, Uploader: struct{ api.Uploader }{},
 		Policies:     noPolicies{},
-		TokenRecords: struct{ api.TokenRecords }{},
-		Projects:     untested{}, Workspaces: untested{}, Configurations: untested{}, Runs: untested{}, ToolVersions: untested{},
+		TokenRecords: fakeTokens{fakeStore: s.fakeStore},
+		Projects:     untested{}, Workspaces: untested{}, Configurations: untested{}, Runs: untested{}, Checks: struct{ api.Checks }{}, ToolVersions: untested{},
 		OAuthClients: struct{ api.OAuthClients }{},
 		Related:      struct{ api.Related }{},
 		Parameters:   noParameters{},
@@ -94,6 +94,23 @@ func newServer(t *testing.T, adjust ...func(*api.Config)) *server {
 	s.tokens[guest] = polset.Principal{Actor: "at-guest", OrganizationID: s.orgs[0].ID, Permissions: []polset.Permission{polset.PermissionRead}}
 	s.tokens[evil] = polset.Principal{Actor: "at-evil", OrganizationID: s.orgs[1].ID, Permissions: polset.Permissions()}
 	return s
+}
+
+// fakeTokens knows the tokens of a server as rows.
+type fakeTokens struct {
+	api.TokenRecords
+	*fakeStore
+}
+
+func (f fakeTokens) Token(_ context.Context, _ polset.Principal, id string) (polset.Token, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, by := range f.tokens {
+		if by.Actor == id {
+			return polset.Token{ID: id, OrganizationID: by.OrganizationID, Permissions: by.Permissions}, nil
+		}
+	}
+	return polset.Token{}, polset.ErrNotFound
 }
 
 // untested is what only the real store is tested on; see world.

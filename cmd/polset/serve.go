@@ -132,7 +132,7 @@ func newNode(ctx context.Context, c config, log *zap.Logger) (_ *node, err error
 		limiter = api.NewLimiter(c.RateLimit, time.Now)
 	}
 	face, err := api.New(api.Config{
-		Organizations: n.store, Projects: n.store, Workspaces: n.store, Configurations: n.store, Runs: n.store, ToolVersions: n.store, Connections: n.store, PolicySets: n.store, Policies: n.store, Parameters: n.store, Related: n.store, Versions: n.store,
+		Organizations: n.store, Projects: n.store, Workspaces: n.store, Configurations: n.store, Runs: n.store, Checks: n.store, ToolVersions: n.store, Connections: n.store, PolicySets: n.store, Policies: n.store, Parameters: n.store, Related: n.store, Versions: n.store,
 		Tokens: n.store, TokenRecords: n.store, OAuthClients: n.store, Audit: n.store, Heads: n.git, Objects: bucket,
 		Apps: c.apps(n.store), Installations: n.store, Repositories: n.github, Actions: n.store, SetupLinks: n.store,
 		Uploads: n.store, Uploader: n.upload, MaxArchiveBytes: c.MaxArchiveBytes, SpoolDir: c.spool(),
