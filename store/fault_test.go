@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -55,6 +56,21 @@ func TestAmbiguousCommit(t *testing.T) {
 		if b.current(p.ID) != "c1" {
 			b.Fatal("not in force")
 		}
+	})
+	b.sub("case 97 a check is settled once", func(b *bench) {
+		w := b.workspace("net")
+		b.guard(polset.PolicySetDraft{Name: "guard", Global: true})
+		run := b.runOf(w.ID)
+		task := b.dueCheck()
+		cut.next.Store(true)
+		b.must(b.RenewChecks(b.ctx(), []polset.Lease{task.Lease}, time.Minute))
+		cut.next.Store(true)
+		b.must(b.SettleCheck(b.ctx(), task, says(task, polset.OutcomePassed)))
+		if cut.next.Load() {
+			b.Fatal("no commit was cut")
+		}
+		b.runStatus(run.ID, polset.RunPostPlanCompleted)
+		b.detailsOf("check.passed", task.Check.ID)
 	})
 	b.sub("case 97 what cannot be repeated says so", func(b *bench) {
 		cut.next.Store(true)

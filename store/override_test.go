@@ -234,3 +234,43 @@ func TestVersionInForce(t *testing.T) {
 		}
 	})
 }
+
+// Verdicts that were changed behind the trail's back are found.
+func TestCheckAudit(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		w := b.workspace("net")
+		b.guard(polset.PolicySetDraft{Name: "net", Global: true, Overridable: ptr(true)})
+		var ids []string
+		for range 2 {
+			b.runOf(w.ID)
+			task := b.dueCheck()
+			b.must(b.SettleCheck(b.ctx(), task, says(task, "failed")))
+			ids = append(ids, task.Check.ID)
+		}
+		b.must(second(b.OverrideChecks(b.ctx(), overrider, ids[:1], "")))
+		b.verify()
+		broken := func(change, undo, why string) {
+			b.Helper()
+			b.exec(change)
+			var broken *BrokenChain
+			if _, err := b.VerifyAudit(b.ctx(), nil); !errors.As(err, &broken) || !strings.Contains(broken.Why, why) {
+				b.Errorf("%s: %v", change, err)
+			}
+			if undo != "" {
+				b.exec(undo)
+				b.verify()
+			}
+		}
+		broken("UPDATE checks SET status = 'passed' WHERE id = '"+ids[1]+"'", "UPDATE checks SET status = 'soft_failed' WHERE id = '"+ids[1]+"'",
+			"as soft_failed, and the check is passed")
+		broken("UPDATE checks SET overridden_by = 'mallory' WHERE id = '"+ids[0]+"'", "UPDATE checks SET overridden_by = '"+overrider.Actor+"' WHERE id = '"+ids[0]+"'",
+			"by mallory")
+		broken("UPDATE checks SET status = 'pending' WHERE id = '"+ids[1]+"'", "UPDATE checks SET status = 'soft_failed' WHERE id = '"+ids[1]+"'",
+			"no check has ended so")
+		b.runOf(w.ID)
+		broken("UPDATE checks SET status = 'passed' WHERE status = 'pending'", "UPDATE checks SET status = 'pending' WHERE status = 'passed'", "no row tells of it")
+		broken("DELETE FROM checks WHERE id = '"+ids[1]+"'", "", "no check has ended so")
+		b.must(b.DeleteWorkspace(b.ctx(), admin, w.ID))
+		b.verify()
+	})
+}

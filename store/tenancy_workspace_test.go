@@ -110,6 +110,7 @@ func hiddenWorkspaces(b *bench, rival polset.Principal, theirs polset.Organizati
 	}
 	hidden["EndRun"] = func(ctx context.Context) error { return second(b.EndRun(ctx, rival, run.ID, polset.RunCanceled)) }
 
+	hiddenChecks(b, rival, theirs, p.ID, hidden)
 	v, err := b.CreateToolVersion(b.ctx(), admin, polset.ToolVersion{Tool: polset.KindOPA, Version: "1.0.0"})
 	b.must(err)
 	hidden["CreateToolVersion"] = func(ctx context.Context) error {
@@ -124,4 +125,45 @@ func hiddenWorkspaces(b *bench, rival polset.Principal, theirs polset.Organizati
 		return second(b.UpdateToolVersion(ctx, rival, polset.KindOPA, v.ID, polset.ToolVersionChange{Version: &name}))
 	}
 	hidden["DeleteToolVersion"] = func(ctx context.Context) error { return b.DeleteToolVersion(ctx, rival, polset.KindOPA, v.ID) }
+}
+
+// hiddenChecks adds what has to do with checks; the project is ours.
+func hiddenChecks(b *bench, rival polset.Principal, theirs polset.Organization, projectID string, hidden map[string]func(context.Context) error) {
+	b.Helper()
+	page := polset.Page{Number: 1, Size: 10}
+	w, err := b.CreateWorkspace(b.ctx(), admin, polset.WorkspaceDraft{Organization: b.org.Name, Name: "checked", ProjectID: projectID})
+	b.must(err)
+	set := b.guard(polset.PolicySetDraft{Name: "guard", Overridable: ptr(true), Members: polset.Members{Workspaces: []string{w.ID}}})
+	run := b.runOf(w.ID)
+	task := b.dueCheck()
+	b.must(b.SettleCheck(b.ctx(), task, says(task, polset.OutcomeFailed)))
+	o := b.outcomesOf(task.Check.ID)[0]
+
+	hidden["Check"] = func(ctx context.Context) error { return second(b.Check(ctx, rival, task.Check.ID)) }
+	hidden["ChecksOfRuns"] = func(ctx context.Context) error {
+		got, err := b.ChecksOfRuns(ctx, rival, []string{run.ID})
+		b.must(err)
+		if len(got) != 0 {
+			b.Fatalf("ChecksOfRuns showed %v", got)
+		}
+		return polset.ErrNotFound
+	}
+	hidden["PolicySetOutcomes"] = func(ctx context.Context) error {
+		_, _, err := b.PolicySetOutcomes(ctx, rival, task.Check.ID, nil, page)
+		return err
+	}
+	hidden["PolicySetOutcome"] = func(ctx context.Context) error { return second(b.PolicySetOutcome(ctx, rival, o.ID)) }
+	hidden["OverrideChecks"] = func(ctx context.Context) error {
+		err := second(b.OverrideChecks(ctx, rival, []string{task.Check.ID}, "mine"))
+		if got, _ := b.Check(ctx, admin, task.Check.ID); got.Status != polset.CheckSoftFailed {
+			b.Fatalf("the rival overrode %+v", got)
+		}
+		return err
+	}
+	hidden["VersionInForce"] = func(ctx context.Context) error {
+		_, _, err := b.VersionInForce(ctx, rival, theirs.Name, set.Name)
+		b.want(err, polset.ErrNotFound)
+		_, _, err = b.VersionInForce(ctx, rival, b.org.Name, set.Name)
+		return err
+	}
 }

@@ -196,3 +196,53 @@ func TestUpgradeOfTheSecondRelease(t *testing.T) {
 		})
 	}
 }
+
+// TestUpgradeOfTheThirdRelease cancels runs that waited for a check which never
+// came, and leaves the others alone.
+func TestUpgradeOfTheThirdRelease(t *testing.T) {
+	for name, url := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, old := ofRelease(t, url(t), 3)
+			now := time.Now().UTC().Truncate(time.Millisecond)
+			b.exec(`INSERT INTO organizations (id, name, email, created_at) VALUES ('org-1', 'acme', 'a@example.com', $1)`, now)
+			b.exec(`INSERT INTO projects (id, organization_id, name, description, is_default, settings, created_at, updated_at)
+				VALUES ('prj-1', 'org-1', 'Default Project', '', true, '{}', $1, $1)`, now)
+			b.exec(`INSERT INTO workspaces (id, organization_id, project_id, name, description, settings, created_at, updated_at)
+				VALUES ('ws-1', 'org-1', 'prj-1', 'net', '', '{}', $1, $1)`, now)
+			b.exec(`INSERT INTO configuration_versions (id, workspace_id, status, auto_queue_runs, speculative, provisional, digest, size, created_at, uploaded_at)
+				VALUES ('cv-1', 'ws-1', 'uploaded', false, false, false, 'd1', 1, $1, $1)`, now)
+			for _, run := range [][3]string{{"run-1", "pending", "{}"}, {"run-2", "discarded", `{"discarded":"2026-01-02T03:04:05.678901Z"}`}} {
+				b.exec(`INSERT INTO runs (id, workspace_id, configuration_version_id, status, message, settings, status_timestamps, created_by, created_at, updated_at)
+					VALUES ($1, 'ws-1', 'cv-1', $2, 'why', '{"is-destroy":true}', $3, 'at-1', $4, $4)`, run[0], run[1], run[2], now)
+			}
+			b.must(old.dialect.close())
+
+			b.Store = b.node()
+			var err error
+			b.org, err = b.Organization(b.ctx(), admin, "acme")
+			b.must(err)
+			r, err := b.Run(b.ctx(), admin, "run-1")
+			b.must(err)
+			if at := r.ReachedAt[polset.RunCanceled]; r.Status != polset.RunCanceled || len(r.ReachedAt) != 1 || at.Before(now.Add(-time.Second)) || at.After(time.Now().Add(time.Minute)) ||
+				r.Message != "why" || r.Settings["is-destroy"] != true || r.CreatedBy != "at-1" || !r.CreatedAt.Equal(now) {
+				b.Errorf("a pending run became %+v", r)
+			}
+			if r, err = b.Run(b.ctx(), admin, "run-2"); err != nil || r.Status != polset.RunDiscarded || len(r.ReachedAt) != 1 || r.ReachedAt[polset.RunDiscarded].Nanosecond() != 678901000 {
+				b.Errorf("a discarded run became %+v, %v", r, err)
+			}
+			b.noneDue()
+			if list := b.checksOf("run-1"); len(list) != 0 {
+				b.Errorf("checks %+v", list)
+			}
+			b.want(second(b.EndRun(b.ctx(), admin, "run-1", polset.RunDiscarded)), polset.ErrConflict)
+			// What was uploaded before is judged from now on.
+			b.guard(polset.PolicySetDraft{Name: "guard", Global: true})
+			b.must(second(b.CreateRun(b.ctx(), admin, polset.RunDraft{WorkspaceID: "ws-1"})))
+			if task := b.dueCheck(); task.PlanDigest != "d1" {
+				b.Errorf("task %+v", task)
+			}
+			b.verify()
+		})
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/polset/polset"
 	"github.com/polset/polset/store/internal/rows"
@@ -36,8 +37,8 @@ type AuditHead struct {
 const auditBatch = 1000
 
 // VerifyAudit walks every chain from its first row to its head, and compares
-// what the rows of versions, policy sets and policies say with what was written
-// when they were made: no row without its entry, and no entry without its row,
+// what the rows of versions, policy sets, policies and checks say with what was
+// written when they were made: no row without its entry, and no entry without its row,
 // short of a deletion that was written too. expected names hashes that were the
 // heads of chains once: each must still be in its chain. The error is a
 // *BrokenChain when the trail does not hold.
@@ -55,7 +56,7 @@ func (s *Store) VerifyAudit(ctx context.Context, expected map[string]string) (_ 
 	}()
 	a := auditor{
 		Queries: rows.New(snapshot), digests: map[string]fact{}, currents: map[string]fact{},
-		materialized: map[string]fact{}, codes: map[string]fact{}, deleted: map[string]bool{},
+		materialized: map[string]fact{}, codes: map[string]fact{}, verdicts: map[string]fact{}, deleted: map[string]bool{},
 	}
 	return a.verify(ctx, expected)
 }
@@ -70,13 +71,14 @@ type auditor struct {
 	// "" for none, by policy set.
 	materialized map[string]fact
 	codes        map[string]fact // the digest of a policy's code, by policy
-	deleted      map[string]bool // policy sets, policies and organizations
+	verdicts     map[string]fact // how a check ended, by check
+	deleted      map[string]bool // policy sets, policies, workspaces and organizations
 }
 
 // A fact is what an entry says, and where.
 type fact struct {
 	value    string
-	of       string // the policy set, or the policy, with which it ends
+	of       string // the policy set, the policy or the workspace with which it ends
 	chain    string
 	sequence int64
 }
@@ -189,7 +191,10 @@ func (a *auditor) remember(e polset.AuditEntry) {
 		a.materialized[e.Subject] = fact{e.Details["version"], e.Subject, e.Chain, e.Sequence}
 	case "policy.uploaded":
 		a.codes[e.Subject] = fact{e.Details["digest"], e.Subject, e.Chain, e.Sequence}
-	case "policy-set.deleted", "policy.deleted", "organization.deleted":
+	case "check.passed", "check.soft_failed", "check.hard_failed", "check.overridden", "check.errored", "check.canceled":
+		verdict := polset.CheckStatus(strings.TrimPrefix(e.Action, "check."))
+		a.verdicts[e.Subject] = fact{verdictOf(verdict, e.Actor), e.Details["workspace"], e.Chain, e.Sequence}
+	case "policy-set.deleted", "policy.deleted", "workspace.deleted", "organization.deleted":
 		a.deleted[e.Subject] = true
 	}
 }
@@ -232,7 +237,45 @@ func (a *auditor) compareRows(ctx context.Context) error {
 	if err := a.compareCodes(ctx); err != nil {
 		return err
 	}
+	if err := a.compareVerdicts(ctx); err != nil {
+		return err
+	}
 	return a.orphaned()
+}
+
+// compareVerdicts is compareRows for how checks ended.
+func (a *auditor) compareVerdicts(ctx context.Context) error {
+	var after int64
+	for {
+		list, err := a.EndedChecksAfter(ctx, rows.EndedChecksAfterParams{Sequence: after, Size: auditBatch})
+		if err != nil {
+			return fmt.Errorf("verify audit: %w", err)
+		}
+		for _, r := range list {
+			after = r.Sequence
+			f, ok := a.verdicts[r.ID]
+			delete(a.verdicts, r.ID)
+			verdict := verdictOf(polset.CheckStatus(r.Status), r.OverriddenBy)
+			switch {
+			case !ok:
+				return a.unwitnessedBy(ctx, r.OrganizationID, "check "+r.ID+" is "+verdict+", and no row tells of it")
+			case f.value != verdict:
+				return &BrokenChain{Chain: f.chain, Sequence: f.sequence, Why: fmt.Sprintf(
+					"it ends check %s as %s, and the check is %s", r.ID, f.value, verdict)}
+			}
+		}
+		if len(list) < auditBatch {
+			return nil
+		}
+	}
+}
+
+// verdictOf is how a check ended, and of an override by whom.
+func verdictOf(status polset.CheckStatus, overriddenBy string) string {
+	if status == polset.CheckOverridden {
+		return string(status) + " by " + overriddenBy
+	}
+	return string(status)
 }
 
 // compareCodes is compareRows for the code of policies.
@@ -299,6 +342,9 @@ func (a *auditor) orphaned() error {
 	}
 	for id, f := range a.codes {
 		lost(f, fmt.Sprintf("it gives policy %s code, and it has none", id))
+	}
+	for id, f := range a.verdicts {
+		lost(f, fmt.Sprintf("it ends check %s as %s, and no check has ended so", id, f.value))
 	}
 	for id, f := range a.currents {
 		lost(f, fmt.Sprintf("it puts version %s of policy set %s in force, and none is", f.value, id))

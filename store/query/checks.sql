@@ -113,7 +113,7 @@ UPDATE checks SET lease = lease + 1, due_at = sqlc.arg(now) WHERE status = 'runn
 SELECT count(*) FROM checks WHERE status IN ('pending', 'running');
 
 -- name: EndedChecksAfter :many
-SELECT checks.sequence, checks.id, checks.status, workspaces.organization_id
+SELECT checks.sequence, checks.id, checks.status, checks.overridden_by, workspaces.organization_id
 FROM checks JOIN runs ON runs.id = checks.run_id JOIN workspaces ON workspaces.id = runs.workspace_id
 WHERE checks.status NOT IN ('pending', 'running') AND checks.sequence > sqlc.arg(sequence)
 ORDER BY checks.sequence LIMIT sqlc.arg(size);

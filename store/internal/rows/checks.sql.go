@@ -362,7 +362,7 @@ func (q *Queries) EndCheck(ctx context.Context, arg EndCheckParams) error {
 }
 
 const endedChecksAfter = `-- name: EndedChecksAfter :many
-SELECT checks.sequence, checks.id, checks.status, workspaces.organization_id
+SELECT checks.sequence, checks.id, checks.status, checks.overridden_by, workspaces.organization_id
 FROM checks JOIN runs ON runs.id = checks.run_id JOIN workspaces ON workspaces.id = runs.workspace_id
 WHERE checks.status NOT IN ('pending', 'running') AND checks.sequence > $1
 ORDER BY checks.sequence LIMIT $2
@@ -377,6 +377,7 @@ type EndedChecksAfterRow struct {
 	Sequence       int64
 	ID             string
 	Status         string
+	OverriddenBy   string
 	OrganizationID string
 }
 
@@ -393,6 +394,7 @@ func (q *Queries) EndedChecksAfter(ctx context.Context, arg EndedChecksAfterPara
 			&i.Sequence,
 			&i.ID,
 			&i.Status,
+			&i.OverriddenBy,
 			&i.OrganizationID,
 		); err != nil {
 			return nil, err
