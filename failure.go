@@ -6,27 +6,28 @@ import (
 	"time"
 )
 
-// Class is the machine-readable reason of an errored version: the attribute
-// error of a policy set version. The list is closed.
+// Class is the machine-readable reason of an errored version or check: the
+// attribute error of a policy set version. The list is closed.
 type Class string
 
 // The error classes.
 const (
-	ClassURLForbidden     Class = "url-forbidden"      // polset will not dial this address
-	ClassAuth             Class = "auth"               // the git server refused the credential, or hides the repository
-	ClassCommitNotFound   Class = "commit-not-found"   // the commit or the branch does not exist
-	ClassEmptyRepository  Class = "empty-repository"   // the repository has no commit
-	ClassPathNotFound     Class = "path-not-found"     // policies-path does not exist at the commit
-	ClassPathNotDirectory Class = "path-not-directory" // policies-path is a file, a link or a submodule
-	ClassNoPolicies       Class = "no-policies"        // there is nothing to enforce below policies-path
-	ClassContentInvalid   Class = "content-invalid"    // a name, link, mode or submodule that polset refuses
-	ClassPolicyInvalid    Class = "policy-invalid"     // the configuration or a policy does not parse or compile
-	ClassLFSUnsupported   Class = "lfs-unsupported"    // a policy is a Git LFS pointer
-	ClassLimit            Class = "limit"              // a limit was exceeded; the message names it
-	ClassGitCorrupt       Class = "git-corrupt"        // the git server sent objects that do not hold together
-	ClassTimeout          Class = "timeout"            // the git server did not answer in time
-	ClassStorage          Class = "storage"            // the object storage did not accept the archive
-	ClassInternal         Class = "internal"           // a fault of polset itself
+	ClassURLForbidden      Class = "url-forbidden"      // polset will not dial this address
+	ClassAuth              Class = "auth"               // the git server refused the credential, or hides the repository
+	ClassCommitNotFound    Class = "commit-not-found"   // the commit or the branch does not exist
+	ClassEmptyRepository   Class = "empty-repository"   // the repository has no commit
+	ClassPathNotFound      Class = "path-not-found"     // policies-path does not exist at the commit
+	ClassPathNotDirectory  Class = "path-not-directory" // policies-path is a file, a link or a submodule
+	ClassNoPolicies        Class = "no-policies"        // there is nothing to enforce below policies-path
+	ClassContentInvalid    Class = "content-invalid"    // a name, link, mode or submodule that polset refuses
+	ClassPolicyInvalid     Class = "policy-invalid"     // the configuration or a policy does not parse or compile
+	ClassLFSUnsupported    Class = "lfs-unsupported"    // a policy is a Git LFS pointer
+	ClassEngineUnsupported Class = "engine-unsupported" // a check needs an engine that polset does not have
+	ClassLimit             Class = "limit"              // a limit was exceeded; the message names it
+	ClassGitCorrupt        Class = "git-corrupt"        // the git server sent objects that do not hold together
+	ClassTimeout           Class = "timeout"            // the git server did not answer in time
+	ClassStorage           Class = "storage"            // the object storage did not accept the archive
+	ClassInternal          Class = "internal"           // a fault of polset itself
 )
 
 // Classes lists every class, in the order of their declaration.
@@ -34,7 +35,7 @@ func Classes() []Class {
 	return []Class{
 		ClassURLForbidden, ClassAuth, ClassCommitNotFound, ClassEmptyRepository,
 		ClassPathNotFound, ClassPathNotDirectory, ClassNoPolicies, ClassContentInvalid,
-		ClassPolicyInvalid, ClassLFSUnsupported, ClassLimit, ClassGitCorrupt,
+		ClassPolicyInvalid, ClassLFSUnsupported, ClassEngineUnsupported, ClassLimit, ClassGitCorrupt,
 		ClassTimeout, ClassStorage, ClassInternal,
 	}
 }
