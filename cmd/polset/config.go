@@ -59,6 +59,7 @@ type config struct {
 
 	Workers         int           `env:"POLSET_WORKERS" default:"16" placeholder:"N" help:"Commits ingested at once (${default})."`
 	Uploads         int           `env:"POLSET_UPLOADS" default:"4" placeholder:"N" help:"Uploads worked on at once (${default})."`
+	Checks          int           `env:"POLSET_CHECKS" default:"2" placeholder:"N" help:"Checks of runs evaluated at once (${default})."`
 	MaxAttempts     int           `env:"POLSET_MAX_ATTEMPTS" default:"6" placeholder:"N" help:"Attempts at a commit before a passing fault becomes final (${default}); half as many where the git server hangs or sends corrupt data."`
 	RetryBase       time.Duration `env:"POLSET_RETRY_BASE" default:"2s" help:"Wait before the second attempt; doubles each time (${default})."`
 	SweepInterval   time.Duration `env:"POLSET_SWEEP_INTERVAL" default:"15s" help:"How often unfinished work is looked for in the rows (${default})."`
@@ -66,12 +67,17 @@ type config struct {
 	IdleTimeout     time.Duration `env:"POLSET_GIT_IDLE_TIMEOUT" default:"20s" help:"Limit on a git server's silence (${default})."`
 	FetchTimeout    time.Duration `env:"POLSET_FETCH_TIMEOUT" default:"2m" help:"Limit on each fetch of a commit (${default})."`
 	ValidateTimeout time.Duration `env:"POLSET_VALIDATE_TIMEOUT" default:"1m" help:"Limit on compiling the policies (${default})."`
+	CheckTimeout    time.Duration `env:"POLSET_CHECK_TIMEOUT" default:"30s" help:"Limit on evaluating each policy set of a run (${default})."`
 	StoreTimeout    time.Duration `env:"POLSET_STORE_TIMEOUT" default:"2m" help:"Limit on storing an archive (${default})."`
 
 	MaxArchiveBytes int64 `env:"POLSET_MAX_ARCHIVE_BYTES" default:"104857600" placeholder:"BYTES" help:"Limit on the content of an archive (100 MiB)."`
 	MaxArchiveFiles int   `env:"POLSET_MAX_ARCHIVE_FILES" default:"20000" placeholder:"N" help:"Limit on the files of an archive (${default})."`
 	MaxFileBytes    int64 `env:"POLSET_MAX_FILE_BYTES" default:"10485760" placeholder:"BYTES" help:"Limit on one file (10 MiB)."`
+	MaxPlanBytes    int64 `env:"POLSET_MAX_PLAN_BYTES" default:"33554432" placeholder:"BYTES" help:"Limit on the plan of a run (32 MiB); in memory it takes twenty times as much."`
 }
+
+// maxPlanBytes is what an engine takes at most.
+const maxPlanBytes = 64 << 20
 
 // check completes the configuration and finds what cannot work before
 // anything is opened.
@@ -96,18 +102,21 @@ func (c *config) check() error {
 		return err
 	}
 	for name, n := range map[string]int64{
-		"POLSET_WORKERS": int64(c.Workers), "POLSET_UPLOADS": int64(c.Uploads), "POLSET_MAX_ATTEMPTS": int64(c.MaxAttempts),
+		"POLSET_WORKERS": int64(c.Workers), "POLSET_UPLOADS": int64(c.Uploads), "POLSET_CHECKS": int64(c.Checks), "POLSET_MAX_ATTEMPTS": int64(c.MaxAttempts),
 		"POLSET_RETRY_BASE": int64(c.RetryBase), "POLSET_RECONCILE_INTERVAL": int64(c.ReconcileInterval),
 		"POLSET_SWEEP_INTERVAL": int64(c.SweepInterval),
 		"POLSET_LEASE":          int64(c.Lease), "POLSET_GIT_CONNECT_TIMEOUT": int64(c.ConnectTimeout),
 		"POLSET_GIT_IDLE_TIMEOUT": int64(c.IdleTimeout), "POLSET_FETCH_TIMEOUT": int64(c.FetchTimeout),
-		"POLSET_VALIDATE_TIMEOUT": int64(c.ValidateTimeout), "POLSET_STORE_TIMEOUT": int64(c.StoreTimeout),
+		"POLSET_VALIDATE_TIMEOUT": int64(c.ValidateTimeout), "POLSET_STORE_TIMEOUT": int64(c.StoreTimeout), "POLSET_CHECK_TIMEOUT": int64(c.CheckTimeout),
 		"POLSET_MAX_ARCHIVE_BYTES": c.MaxArchiveBytes, "POLSET_MAX_ARCHIVE_FILES": int64(c.MaxArchiveFiles),
-		"POLSET_MAX_FILE_BYTES": c.MaxFileBytes,
+		"POLSET_MAX_FILE_BYTES": c.MaxFileBytes, "POLSET_MAX_PLAN_BYTES": c.MaxPlanBytes,
 	} {
 		if n <= 0 {
 			return fmt.Errorf("%s must be greater than 0", name)
 		}
+	}
+	if c.MaxPlanBytes > maxPlanBytes {
+		return fmt.Errorf("POLSET_MAX_PLAN_BYTES must be at most %d: no engine takes a larger plan", maxPlanBytes)
 	}
 	if c.RateLimit != 0 && c.RateLimit < api.MinRateLimit {
 		return fmt.Errorf("POLSET_RATE_LIMIT must be 0, for no limit, or at least %d: clients that keep to a part of less make no request at all", api.MinRateLimit)

@@ -31,7 +31,7 @@ func (k appKeys) newGitHub(apps githubapp.Apps, n network, log *zap.Logger, regi
 
 // addLoops makes what a node does by itself: it sweeps up lost work, looks at
 // branches, tries pull requests, makes versions of policies that are managed one
-// by one, and keeps GitHub equal to the rows.
+// by one, checks runs, and keeps GitHub equal to the rows.
 func (c config) addLoops(n *node, objects ingest.Code, log *zap.Logger, registry prometheus.Registerer) error {
 	reconciler, err := ingest.NewReconciler(ingest.ReconcilerConfig{
 		Looks: n.store, Source: n.git, Interval: c.ReconcileInterval,
@@ -53,6 +53,10 @@ func (c config) addLoops(n *node, objects ingest.Code, log *zap.Logger, registry
 		Materializations: n.store, Code: objects, Worker: n.worker, Wake: n.store.MaterializationDue(),
 		Logger: log.Named("materialize"), Registerer: registry,
 	})
+	if err != nil {
+		return err
+	}
+	checker, err := c.newChecker(n, objects, log, registry)
 	if err != nil {
 		return err
 	}
@@ -79,6 +83,7 @@ func (c config) addLoops(n *node, objects ingest.Code, log *zap.Logger, registry
 		func(ctx context.Context) { n.resumeLooks(ctx); reconciler.Run(ctx) },
 		trier.Run,
 		materializer.Run,
+		checker.Run,
 		reporter.Run,
 		hooks.Run,
 		sweeper.Run,
