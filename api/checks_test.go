@@ -262,6 +262,20 @@ func TestOverride(t *testing.T) {
 			t.Errorf("%+v %+v", p, f.checks[0])
 		}
 	})
+	t.Run("a check of a run that is over", func(t *testing.T) {
+		s, f := softFailed(t)
+		if a := s.ask(acme, "GET", "/policy-checks/"+fakeCheck, ""); !strings.Contains(a.body, `"is-overridable":true`) || !strings.Contains(a.body, `/actions/override"`) {
+			t.Error(a.body)
+		}
+		for _, status := range []polset.RunStatus{polset.RunErrored, polset.RunCanceled, polset.RunDiscarded} {
+			f.run.Status = status
+			for _, path := range []string{"/policy-checks/" + fakeCheck, "/runs/" + fakeRun + "/policy-checks", "/task-stages/" + fakeStage} {
+				if a := s.ask(acme, "GET", path, ""); !strings.Contains(a.body, `"is-overridable":false`) || strings.Contains(a.body, "/actions/override") {
+					t.Errorf("%s: %s", status, a.body)
+				}
+			}
+		}
+	})
 	t.Run("a race that was lost", func(t *testing.T) {
 		s, f := softFailed(t)
 		f.lost = true

@@ -118,12 +118,8 @@ func (a *API) includedRun(r *request, want includes, run polset.Run, checks []po
 	if !want["run"] && !want["run.workspace"] {
 		return nil, nil
 	}
-	included := []resource{a.runResource(r.by, run, checks)}
-	if !want["run.workspace"] {
-		return included, nil
-	}
-	more, err := a.includedInRuns(r, includes{"workspace": true}, nil, run)
-	return append(included, more...), err
+	workspace, err := a.includedInRuns(r, includes{"workspace": want["run.workspace"]}, nil, run)
+	return slices.Concat([]resource{a.runResource(r.by, run, checks)}, workspace), err
 }
 
 // includedInRuns finds what include asks for, for all runs at once, of which the
