@@ -50,7 +50,9 @@ func TestExpected(t *testing.T) {
 			server++
 		}
 		parent, _, _ := strings.Cut(name, "/")
-		if p, ok := want[parent]; !ok || (p.outcome == notRun) != (e.outcome == notRun) {
+		// A test that fails may not get as far as all of its subtests.
+		p, ok := want[parent]
+		if !ok || p.outcome == notRun && e.outcome != notRun || e.outcome == notRun && p.outcome != notRun && p.outcome != fails {
 			t.Errorf("%s is run or not otherwise than %s", name, parent)
 		}
 	}
