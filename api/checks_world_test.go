@@ -165,20 +165,22 @@ func TestChecksWithOfficialClient(t *testing.T) {
 		return run
 	}
 	// Both stand in the way, and the policy check comes last.
-	if waiting := status(tfe.RunPolicyOverride); waiting.Actions.IsCancelable || !waiting.Actions.IsDiscardable || waiting.StatusTimestamps.PolicySoftFailedAt.IsZero() {
+	if waiting := status(tfe.RunPostPlanAwaitingDecision); waiting.Actions.IsCancelable || !waiting.Actions.IsDiscardable {
 		t.Errorf("run %+v", waiting)
 	}
-	if err := client.Runs.Cancel(ctx, created.ID, tfe.RunCancelOptions{}); err == nil || !strings.Contains(err.Error(), "There is nothing to cancel: the run is policy_override. It can be discarded.") {
+	if err := client.Runs.Cancel(ctx, created.ID, tfe.RunCancelOptions{}); err == nil || !strings.Contains(err.Error(), "There is nothing to cancel: the run is post_plan_awaiting_decision. It can be discarded.") {
 		t.Error(err)
+	}
+	stage, err := client.TaskStages.Override(ctx, created.TaskStages[0].ID, tfe.TaskStageOverrideOptions{Comment: tfe.String("the pager said so")})
+	if err != nil || stage.Status != tfe.TaskStagePassed {
+		t.Errorf("%v %+v", err, stage)
+	}
+	if waiting := status(tfe.RunPolicyOverride); waiting.StatusTimestamps.PolicySoftFailedAt.IsZero() {
+		t.Errorf("run %+v", waiting.StatusTimestamps)
 	}
 	check, err := client.PolicyChecks.Override(ctx, created.PolicyChecks[0].ID)
 	if err != nil || check.Status != tfe.PolicyOverridden || check.Result.SoftFailed != 1 || check.Result.Duration != 3 {
 		t.Errorf("%v %+v", err, check)
-	}
-	status(tfe.RunPostPlanAwaitingDecision)
-	stage, err := client.TaskStages.Override(ctx, created.TaskStages[0].ID, tfe.TaskStageOverrideOptions{Comment: tfe.String("the pager said so")})
-	if err != nil || stage.Status != tfe.TaskStagePassed {
-		t.Errorf("%v %+v", err, stage)
 	}
 	status(tfe.RunPolicyChecked)
 	if _, err := client.TaskStages.Override(ctx, created.TaskStages[0].ID, tfe.TaskStageOverrideOptions{}); err == nil || !strings.Contains(err.Error(), "There is nothing to override") {
