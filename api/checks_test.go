@@ -1,11 +1,9 @@
 package api_test
 
 import (
-	"io"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	tfe "github.com/hashicorp/go-tfe"
@@ -56,9 +54,6 @@ func softFailed(t *testing.T) (*server, *fakeChecks) {
 	})
 	return s, f
 }
-
-// scalr is where the other dialect is spoken.
-const scalr = "/api/iacp/v3"
 
 func TestCheckDocuments(t *testing.T) {
 	s, f := softFailed(t)
@@ -317,154 +312,6 @@ func TestOverride(t *testing.T) {
 			t.Error(a.body)
 		}
 	})
-}
-
-func TestFiltersOfOutcomes(t *testing.T) {
-	s, f := softFailed(t)
-	const path = "/policy-evaluations/" + fakeEvaluation + "/policy-set-outcomes"
-	type filter = polset.OutcomeFilter
-	for query, want := range map[string][]filter{
-		"":                                     nil,
-		"filter[0][status]=":                   nil,
-		"filter[0][status]=passed":             {{Status: "passed"}},
-		"filter[7][enforcementLevel]=advisory": {{EnforcementLevel: "advisory"}},
-		"filter[0][status]=failed&filter[0][enforcement_level]=mandatory": {
-			{Status: "failed", EnforcementLevel: "mandatory"}, {Status: "failed", EnforcementLevel: "soft-mandatory"}, {Status: "failed", EnforcementLevel: "hard-mandatory"},
-		},
-		"filter[0][status]=errored&filter[1][status]=passed&filter[1][enforcementLevel]=advisory": {{Status: "errored"}, {Status: "passed", EnforcementLevel: "advisory"}},
-		"filter[0][enforcementLevel]=advisory&filter[0][enforcement_level]=advisory":              {{EnforcementLevel: "advisory"}},
-	} {
-		a := s.ask(acme, "GET", path+"?"+escape(query), "")
-		if diff := cmp.Diff(want, f.filters); diff != "" || a.status != http.StatusOK {
-			t.Errorf("%s: %d %s %s", query, a.status, a.body, diff)
-		}
-	}
-	many := ""
-	for n := range 21 {
-		many += "&filter[" + string(rune('1'+n%9)) + strings.Repeat("0", n/9) + "][status]=passed"
-	}
-	for query, parameter := range map[string]string{
-		"filter[0][status]=soft_failed":     "filter[0][status]",
-		"filter[0][status]=passed,failed":   "filter[0][status]",
-		"filter[0][enforcement_level]=must": "filter[0][enforcement_level]",
-		"filter[0][name]=x":                 "filter[0][name]",
-		"filter[status]=passed":             "filter[status]",
-		"filter[-1][status]=passed":         "filter[-1][status]",
-		"filter[9999999999][status]=passed": "filter[9999999999][status]",
-		"filter=passed":                     "filter",
-		many[1:]:                            "filter",
-		"filter[0][enforcementLevel]=advisory&filter[0][enforcement_level]=mandatory": "filter[0][enforcement_level]",
-	} {
-		t.Run("case 85 "+query, func(t *testing.T) {
-			if p := problemsOf(t, s.ask(acme, "GET", path+"?"+escape(query), ""), http.StatusBadRequest); p[0].Source.Parameter != parameter {
-				t.Errorf("%+v, want %s", p, parameter)
-			}
-		})
-	}
-	// Whatever a policy check's policy sets say belongs to no policy evaluation.
-	f.outcomes[fakeCheck][0].ID = "psout-0000000000000009"
-	for _, path := range []string{"/policy-set-outcomes/psout-0000000000000009", "/policy-evaluations/" + fakeCheck, "/policy-evaluations/" + fakeCheck + "/policy-set-outcomes", "/policy-checks/" + fakeEvaluation, "/task-stages/" + fakeRun} {
-		problemsOf(t, s.ask(acme, "GET", path, ""), http.StatusNotFound)
-	}
-}
-
-// escape makes a query of one that can be read.
-func escape(query string) string { return strings.NewReplacer("[", "%5B", "]", "%5D").Replace(query) }
-
-func TestScalrsDialect(t *testing.T) {
-	s, _ := softFailed(t)
-	show, list := s.url+scalr+"/policy-checks/pchk-0000000000000003", s.url+scalr+"/runs/"+fakeRun+"/policy-checks"
-	for prefer, applied := range map[string]string{
-		"profile=preview": "profile=preview", `respond-async, Profile = "preview"; x=1`: "profile=preview", "profile=other": "", "": "", "return=minimal": "",
-	} {
-		for _, path := range []string{show, list, show + "/output"} {
-			a := s.askWith(acme, "GET", path, "", http.Header{"Prefer": {prefer}})
-			if got := a.header.Get("Preference-Applied"); got != applied || a.status >= 400 {
-				t.Errorf("%q: %d, applied %q, want %q", prefer, a.status, got, applied)
-			}
-		}
-	}
-	for _, path := range []string{
-		s.url + scalr + "/policy-checks/pchk-0000000000009999", s.url + scalr + "/policy-checks/" + fakeCheck, s.url + scalr + "/policy-checks/pchk-",
-		s.url + scalr + "/policy-checks/pchk.x", s.url + scalr + "/runs/run-0000000000009999/policy-checks",
-	} {
-		problemsOf(t, s.ask(acme, "GET", path, ""), http.StatusForbidden)
-	}
-	for _, path := range []string{show, list} {
-		problemsOf(t, s.ask(evil, "GET", path, ""), http.StatusForbidden)
-		problemsOf(t, s.ask("wrong", "GET", path, ""), http.StatusUnauthorized)
-	}
-	for _, ask := range [][2]string{{"GET", show + "/output"}, {"POST", show + "/actions/override"}} {
-		problemsOf(t, s.ask(evil, ask[0], ask[1], ""), http.StatusNotFound)
-		problemsOf(t, s.ask(acme, ask[0], strings.Replace(ask[1], "0003", "9999", 1), ""), http.StatusNotFound)
-	}
-	problemsOf(t, s.ask(acme, "GET", s.url+scalr+"/workspaces", ""), http.StatusNotFound)
-	problemsOf(t, s.ask(acme, "DELETE", show, ""), http.StatusNotFound)
-
-	a := s.ask(acme, "GET", list+"?page%5Bsize%5D=1&page%5Bnumber%5D=2", "")
-	if !strings.Contains(a.body, `"id":"pchk-0000000000000003"`) || strings.Contains(a.body, "pchk-0000000000000001") || !strings.Contains(a.body, `"total-count":2`) || !strings.Contains(a.body, `"prev":"`+list+`?page%5Bnumber%5D=1`) {
-		t.Error(a.body)
-	}
-}
-
-// A link to a text says no more than its holder may see, and no longer.
-func TestLinksToTexts(t *testing.T) {
-	s, _ := softFailed(t)
-	location := s.ask(guest, "GET", s.url+scalr+"/policy-checks/pchk-0000000000000003/output", "").header.Get("Location")
-	whole := s.ask("", "GET", location, "")
-	if whole.status != http.StatusOK || !strings.HasPrefix(whole.body, "1 policies evaluated") || whole.header.Get("Referrer-Policy") != "no-referrer" {
-		t.Fatalf("%d %s", whole.status, whole.body)
-	}
-	if head := s.ask("", "HEAD", location, ""); head.status != http.StatusOK || head.body != "" {
-		t.Errorf("%d %q", head.status, head.body)
-	}
-	for query, want := range map[string]string{
-		"?offset=2&limit=8": "policies", "?offset=99999": "", "?limit=0": "", "?offset=0&limit=99999": whole.body,
-	} {
-		if a := s.ask("", "GET", location+query, ""); a.status != http.StatusOK || a.body != want {
-			t.Errorf("%s: %d %q", query, a.status, a.body)
-		}
-	}
-	for _, query := range []string{"?offset=-1", "?limit=x", "?limit=99999999999999999999"} {
-		problemsOf(t, s.ask("", "GET", location+query, ""), http.StatusBadRequest)
-	}
-	problemsOf(t, s.askWith("", "PUT", location, "x", nil), http.StatusForbidden)
-	delete(s.tokens, guest)
-	problemsOf(t, s.ask("", "GET", location, ""), http.StatusForbidden)
-	other := s.ask(acme, "GET", s.url+scalr+"/policy-checks/pchk-0000000000000003/output", "").header.Get("Location")
-	s.clock.Store(int64(time.Hour))
-	problemsOf(t, s.ask("", "GET", other, ""), http.StatusForbidden)
-}
-
-// The official client looks at the plan of a run that errored.
-func TestPlanOfRun(t *testing.T) {
-	s, f := fixture(t)
-	f.run.Status = polset.RunErrored
-	c := f.add(fakeEvaluation, polset.KindOPA, polset.CheckRunning, polset.CheckErrored)
-	c.Error, c.ErrorMessage = polset.ClassPathNotFound, "The configuration version holds no tfplan.json."
-	client, ctx := s.client(acme), t.Context()
-	run, err := client.Runs.Read(ctx, fakeRun)
-	if err != nil || run.Plan == nil {
-		t.Fatalf("%v %+v", err, run)
-	}
-	plan, err := client.Plans.Read(ctx, run.Plan.ID)
-	if err != nil || plan.Status != tfe.PlanFinished || !plan.StatusTimestamps.FinishedAt.Equal(epoch.Truncate(time.Second)) {
-		t.Errorf("%v %+v", err, plan)
-	}
-	logs, err := client.Plans.Logs(ctx, run.Plan.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if text, err := io.ReadAll(logs); err != nil || !strings.Contains(string(text), "is errored.\nThe configuration version holds no tfplan.json.\n") {
-		t.Errorf("%v %s", err, text)
-	}
-	with, err := client.Runs.ReadWithOptions(ctx, fakeRun, &tfe.RunReadOptions{Include: []tfe.RunIncludeOpt{tfe.RunPlan, tfe.RunTaskStages}})
-	if err != nil || with.Plan.Status != tfe.PlanFinished || with.TaskStages[0].Status != tfe.TaskStageErrored {
-		t.Errorf("%v %+v", err, with)
-	}
-	for _, id := range []string{"plan-0000000000009999", fakeRun, "plan-"} {
-		problemsOf(t, s.ask(acme, "GET", "/plans/"+id, ""), http.StatusNotFound)
-	}
 }
 
 // A list of runs asks for the checks of all of them at once.
