@@ -19,7 +19,8 @@ type Limits struct {
 	// times their size, and a second or two for each MiB. The default is 4 MiB.
 	RegoBytes int64
 	// DataBytes is the size of all data files of a set together, with what YAML
-	// aliases in them stand for. The default is 10 MiB.
+	// aliases in them stand for. In memory they take up to 50 times that. The
+	// default is 10 MiB.
 	DataBytes int64
 }
 

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// maxPlanBytes is how large a plan may be. In memory it takes up to 30 times
-	// that, while it is parsed.
+	// maxPlanBytes is how large a plan may be. In memory it takes up to 50 times
+	// that (lists of empty objects; what Terraform writes takes about 15).
 	maxPlanBytes = 64 << 20
 	// maxDocumentNesting is how deep a plan or a data file may nest: OPA recurses
 	// into values without a bound of its own.
