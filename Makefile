@@ -108,5 +108,5 @@ generate: ## Generate the SQL code again (builds sqlc; takes minutes the first t
 	go run github.com/sqlc-dev/sqlc/cmd/sqlc@$(SQLC_VERSION) generate -f store/sqlc.yaml
 
 .PHONY: bench
-bench: build test-deps ## Measure fetches, ingests, webhook answers and reads, as ratios.
+bench: build test-deps ## Measure fetches, ingests, webhook answers, reads and checks, as ratios.
 	$(SERVICES) -durable -- go run ./internal/polsettest/bench

@@ -40,6 +40,7 @@ var parts = []part{
 	{"ingest", "fifty ingests at once, beside git", []recipe{small}, ingests},
 	{"webhook", "deliveries a second, on SQLite and PostgreSQL", []recipe{pushed}, webhooks},
 	{"reads", "lists and single ones of 10,000 policy sets, on SQLite and PostgreSQL", nil, reads},
+	{"check", "20 policies over a plan of 5 MiB, beside opa eval and OPA's library", nil, checked},
 }
 
 type options struct {
