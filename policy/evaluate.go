@@ -29,11 +29,14 @@ func parseRun(raw []byte) (ast.Value, error) {
 	if raw == nil {
 		return ast.NewObject(), nil
 	}
-	members, err := decodeObject(raw)
+	if deeper(raw, maxDocumentNesting) {
+		return nil, fmt.Errorf("read the run's data: they nest deeper than %d levels", maxDocumentNesting)
+	}
+	object, err := parseObject(raw)
 	if err != nil {
 		return nil, fmt.Errorf("read the run's data: %w", err)
 	}
-	return ast.InterfaceToValue(members)
+	return object, nil
 }
 
 // value is the document that policies see as input.

@@ -2,9 +2,8 @@ package policy
 
 import (
 	"bytes"
-	"encoding/json"
-	"errors"
-	"io"
+	"fmt"
+	"slices"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
@@ -35,33 +34,23 @@ func ParsePlan(raw []byte) (*Plan, error) {
 	if deeper(raw, maxDocumentNesting) {
 		return nil, polset.Fail(polset.ClassLimit, "The plan nests deeper than %d levels, the limit for a plan in JSON.", maxDocumentNesting)
 	}
-	members, err := decodeObject(raw)
+	members, err := parseObject(raw)
 	if err != nil {
 		return nil, badPlan(raw, err)
 	}
-	if _, ok := members["@level"]; ok {
+	if has(members, "@level") {
 		return nil, badPlan(raw, nil)
 	}
-	if _, ok := members["format_version"]; ok && !isPlan(members) {
+	if has(members, "format_version") && !has(members, "planned_values", "resource_changes", "configuration") {
 		return nil, polset.Fail(polset.ClassContentInvalid,
 			"This is what terraform show -json says of a state. A plan is expected: terraform plan -out=tfplan, then terraform show -json tfplan.")
 	}
-	value, err := ast.InterfaceToValue(members)
-	if err != nil {
-		return nil, badPlan(raw, err)
-	}
-	return &Plan{value}, nil
+	return &Plan{members}, nil
 }
 
-// isPlan reports whether Terraform's JSON is of a plan; of a state, it has
-// none of these.
-func isPlan(members map[string]any) bool {
-	for _, member := range []string{"planned_values", "resource_changes", "configuration"} {
-		if _, ok := members[member]; ok {
-			return true
-		}
-	}
-	return false
+// has reports whether an object has one of the members.
+func has(object ast.Object, members ...string) bool {
+	return slices.ContainsFunc(members, func(m string) bool { return object.Get(ast.StringTerm(m)) != nil })
 }
 
 // badPlan says what is wrong with a plan that is no JSON object, as far as it
@@ -87,22 +76,17 @@ func badPlan(raw []byte, err error) error {
 	}
 }
 
-// decodeObject decodes raw, which must be one JSON object. Numbers keep their
-// digits.
-func decodeObject(raw []byte) (map[string]any, error) {
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.UseNumber()
-	var members map[string]any
-	if err := decoder.Decode(&members); err != nil {
+// parseObject parses JSON that must be an object.
+func parseObject(raw []byte) (ast.Object, error) {
+	value, err := parseJSON(raw)
+	if err != nil {
 		return nil, err
 	}
-	switch _, err := decoder.Token(); {
-	case members == nil:
-		return nil, errors.New("it is null")
-	case !errors.Is(err, io.EOF):
-		return nil, errors.New("something follows the object")
+	object, ok := value.(ast.Object)
+	if !ok {
+		return nil, fmt.Errorf("it is of type %s", ast.ValueName(value))
 	}
-	return members, nil
+	return object, nil
 }
 
 // deeper reports whether JSON nests deeper than limit. It need not be valid.
