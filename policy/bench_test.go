@@ -61,3 +61,45 @@ func BenchmarkValidate(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkCompile(b *testing.B) {
+	fsys := forty()
+	set, err := policy.Read(fsys, "policies", polset.KindOPA)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := set.Compile(b.Context(), fsys); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkParsePlan(b *testing.B) {
+	raw := hundred(b)
+	b.SetBytes(int64(len(raw)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := policy.ParsePlan(raw); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkEvaluate(b *testing.B) {
+	fsys := forty()
+	set, err := policy.Read(fsys, "policies", polset.KindOPA)
+	if err != nil {
+		b.Fatal(err)
+	}
+	program, err := set.Compile(b.Context(), fsys)
+	if err != nil {
+		b.Fatal(err)
+	}
+	in := policy.Input{Plan: plan(b, string(hundred(b)))}
+	for b.Loop() {
+		if _, err := program.Evaluate(b.Context(), in); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
