@@ -146,7 +146,8 @@ func (s *Store) EndRun(ctx context.Context, by polset.Principal, id string, stat
 			return err
 		}
 		now := polset.RunStatus(r.Run.Status)
-		if !(status == polset.RunCanceled && now.Cancelable() || status == polset.RunDiscarded && now.Discardable()) {
+		may := status == polset.RunCanceled && now.Cancelable() || status == polset.RunDiscarded && now.Discardable()
+		if !may {
 			return fmt.Errorf("it is %s: %w", now, polset.ErrConflict)
 		}
 		if err := tx.cancelChecks(ctx, id); err != nil {
