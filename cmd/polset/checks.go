@@ -98,6 +98,12 @@ func readObject(ctx context.Context, objects ingest.Code, digest, what string, r
 		if errors.Is(err, fs.ErrNotExist) {
 			err = errNoFile
 		}
+		if err != nil && !errors.Is(err, errNoFile) {
+			// Only at its end it shows whether it is what was put there.
+			if _, rest := io.Copy(io.Discard, r); errors.Is(rest, object.ErrMismatch) {
+				err = rest
+			}
+		}
 		err = errors.Join(err, r.Close())
 	}
 	var said *polset.Failure
@@ -105,14 +111,16 @@ func readObject(ctx context.Context, objects ingest.Code, digest, what string, r
 	switch {
 	case err == nil, ctx.Err() != nil, errors.Is(err, errNoFile), errors.As(err, &said), errors.As(err, &large):
 		return err
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, object.ErrMismatch):
-		return &polset.Failure{
-			Class: polset.ClassStorage, Err: err,
-			Message: fmt.Sprintf("What the object storage has of %s is not what was put there, or nothing; polset's log says more. Upload it again, and queue another run.", what),
-		}
 	}
-	return &polset.Failure{
-		Class: polset.ClassStorage, Retry: true, Err: err,
-		Message: fmt.Sprintf("The object storage did not give out %s; polset's log says why.", what),
+	f := &polset.Failure{Class: polset.ClassStorage, Err: err}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		f.Message = fmt.Sprintf("The object storage has lost %s. Upload it again, and queue another run.", what)
+	case errors.Is(err, object.ErrMismatch):
+		f.Message = fmt.Sprintf("The object storage has damaged %s. Upload it again, and queue another run.", what)
+	default:
+		f.Retry = true
+		f.Message = fmt.Sprintf("The object storage did not give out %s; polset's log says why.", what)
 	}
+	return f
 }

@@ -2,8 +2,12 @@ package main_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -366,6 +370,93 @@ func TestChecksCancel(t *testing.T) {
 		t.Errorf("the run is %s", status)
 	}
 	eventually(t, 20*time.Second, "let go", func() bool { return strings.Contains(n.Log(), "check canceled, or passed to another worker") })
+}
+
+// A run that is made right after a policy changed is judged by what it became.
+func TestChecksAwaitPolicies(t *testing.T) {
+	n := checked(t)
+	workspace := n.Workspace("w")
+	id := n.Guard(workspace, guard{name: "g", empty: true})
+	policy := text(n.must(201, "POST", "/api/v2/organizations/acme/policies", document{"data": document{
+		"type":          "policies",
+		"attributes":    document{"name": "a", "kind": "opa", "query": "data.a.deny", "enforcement-level": "advisory"},
+		"relationships": document{"policy-sets": document{"data": []document{{"type": "policy-sets", "id": id}}}},
+	}}), "data", "id")
+	uploaded := n.Upload(workspace, map[string]string{"tfplan.json": "{}"})
+	for i := range 5 {
+		n.upload(policy, fmt.Sprintf("package a\n\ndeny contains \"change %d\"\n", i))
+		run := n.Queue(workspace, uploaded)
+		if status := n.AtRest(run); status != "post_plan_completed" {
+			t.Errorf("the run is %s", status)
+		}
+		said := list(list(n.Outcomes(run)["g"], "attributes", "outcomes")[0], "output")
+		if len(said) != 1 || text(said[0], "print") != fmt.Sprint("change ", i) {
+			t.Errorf("change %d: %v", i, said)
+		}
+	}
+}
+
+// Only go-tfe's own tests have runs without a plan.
+func TestChecksOfConformance(t *testing.T) {
+	n := checked(t, "POLSET_CONFORMANCE=true")
+	workspace := n.Workspace("w")
+	n.Guard(workspace, guard{name: "g", policies: map[string]guardPolicy{"a": {"mandatory", "deny := [] if input.plan == {}"}}})
+	if status := n.AtRest(n.Queue(workspace, n.Upload(workspace, map[string]string{"main.tf": ""}))); status != "post_plan_completed" {
+		t.Errorf("the run is %s", status)
+	}
+}
+
+// case 95: what the object storage spoils is no plan.
+func TestChecksOfSpoiledUploads(t *testing.T) {
+	git, dir := polsettest.NewGit(t), t.TempDir()
+	n := start(t, env(git, dir))
+	n.must(201, "POST", "/api/v2/organizations", resource("organizations", document{"name": "acme", "email": "a@example.com"}))
+	workspace := n.Workspace("w")
+	n.Guard(workspace, guard{name: "g", policies: map[string]guardPolicy{"a": {"advisory", "deny := []"}}})
+	for want, spoil := range map[string]func(file string) error{
+		"damaged": func(file string) error {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			b[len(b)/2] ^= 1
+			return errors.Join(os.Chmod(file, 0o600), os.WriteFile(file, b, 0o600))
+		},
+		"lost": os.Remove,
+	} {
+		known := objects(t, dir)
+		uploaded := n.Upload(workspace, map[string]string{"tfplan.json": "{}", "of.tf": want})
+		for _, file := range objects(t, dir) {
+			if slices.Contains(known, file) {
+				continue
+			}
+			if err := spoil(file); err != nil {
+				t.Fatal(err)
+			}
+		}
+		run := n.Queue(workspace, uploaded)
+		if status := n.AtRest(run); status != "errored" {
+			t.Errorf("%s: the run is %s", want, status)
+		}
+		if said := text(n.Evaluations(run)[0], "attributes", "error-message"); !strings.Contains(said, "has "+want+" the upload") {
+			t.Errorf("%s: %q", want, said)
+		}
+	}
+}
+
+// objects lists the files in which a node keeps objects.
+func objects(t *testing.T, dataDir string) (files []string) {
+	t.Helper()
+	err := filepath.WalkDir(filepath.Join(dataDir, "objects"), func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			files = append(files, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
 }
 
 // case 88: who takes too long pays for itself alone.
