@@ -60,16 +60,23 @@ func (ps *Programs) Evaluate(ctx context.Context, e Evaluation) ([]SetResult, er
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("evaluate policy sets: %w", err)
 		}
-		began := time.Now()
-		results[i].Policies, results[i].Err = ps.evaluate(ctx, e.Budget, set, Input{
-			Plan: plan, Run: e.Run, Parameters: set.Parameters, At: e.At, Seed: e.Seed,
-		})
-		results[i].Duration = time.Since(began)
+		results[i] = ps.EvaluateSet(ctx, e, plan, set)
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("evaluate policy sets: %w", err)
 		}
 	}
 	return results, nil
+}
+
+// EvaluateSet evaluates one set on a plan that was parsed, with what an
+// Evaluation says beside the plan and the sets.
+func (ps *Programs) EvaluateSet(ctx context.Context, e Evaluation, plan *Plan, set SetEvaluation) (result SetResult) {
+	began := time.Now()
+	result.Policies, result.Err = ps.evaluate(ctx, e.Budget, set, Input{
+		Plan: plan, Run: e.Run, Parameters: set.Parameters, At: e.At, Seed: e.Seed,
+	})
+	result.Duration = time.Since(began)
+	return result
 }
 
 // evaluate does one set. Its files are opened outside the budget, which is the

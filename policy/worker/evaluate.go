@@ -1,0 +1,139 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/polset/polset"
+	"github.com/polset/polset/policy"
+)
+
+// Evaluate does what policy.Evaluate does, in a worker: the results are those of
+// e.Sets, in their order. A set that needs more memory or time than a worker has
+// ends with a *polset.Failure of class limit, and those behind it go on in a
+// fresh worker; where the worker failed, not the content, the failure is of class
+// internal and worth another attempt. The error is one of the evaluation as a
+// whole: that of ctx, of the plan, or of workers that do not start.
+//
+// A set's time counts from when its files are at hand.
+func (p *Pool) Evaluate(ctx context.Context, e policy.Evaluation) ([]policy.SetResult, error) {
+	if e.Budget <= 0 {
+		e.Budget = p.CheckTimeout
+	}
+	if len(e.Plan) > maxData {
+		return nil, polset.Fail(polset.ClassLimit, "The plan is larger than %s, the limit for a plan in JSON.", size(maxData))
+	}
+	ctx, end, err := p.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	sets := make([]setKey, len(e.Sets))
+	for i, s := range e.Sets {
+		sets[i] = setKey{s.Key, s.Dir, s.Kind}
+	}
+	place, err := p.take(ctx, true, sets)
+	if err != nil {
+		return nil, fmt.Errorf("wait for a policy worker: %w", err)
+	}
+	defer place.leave()
+
+	ev := &evaluating{place, &e}
+	defer ev.forget()
+	if err := ev.begin(ctx); err != nil {
+		return nil, err
+	}
+	results := make([]policy.SetResult, len(e.Sets))
+	for i, s := range e.Sets {
+		var whole *wholeError
+		if results[i] = ev.evaluate(ctx, s); errors.As(results[i].Err, &whole) {
+			return nil, whole.err
+		}
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("evaluate policy sets: %w", ended(ctx))
+		}
+	}
+	return results, nil
+}
+
+// An evaluating is an Evaluation that has a place.
+type evaluating struct {
+	*place
+	evaluation *policy.Evaluation
+}
+
+// begin hands over the plan, before any set.
+func (ev *evaluating) begin(ctx context.Context) error {
+	_, err := ev.do(ctx, ev.planOrder(), ev.evaluation.Plan, nil, nil)
+	var whole *wholeError
+	switch {
+	case err == nil:
+		ev.worker.planned = ev.evaluation
+		return nil
+	case errors.As(err, &whole):
+		return whole.err
+	}
+	return ev.planFailure(err)
+}
+
+func (ev *evaluating) planOrder() order {
+	return order{Op: opPlan, Budget: ev.evaluation.Budget, Run: ev.evaluation.Run, At: ev.evaluation.At, Seed: ev.evaluation.Seed}
+}
+
+// forget takes the plan from the worker, which may be without work for long.
+func (ev *evaluating) forget() {
+	if ev.worker == nil || ev.worker.planned == nil {
+		return
+	}
+	ev.worker.planned = nil
+	_, _ = ev.carryOut(context.Background(), order{Op: opForget}, nil, nil) // or it dies, and the plan with it
+}
+
+// planFailure is what an error of the plan's order means.
+func (ev *evaluating) planFailure(err error) error {
+	var d *deathError
+	if !errors.As(err, &d) {
+		return err
+	}
+	return ev.pool.failure(d, "The plan needs", polset.Fail(polset.ClassLimit,
+		"The plan takes longer than %s to read, the limit that POLSET_CHECK_TIMEOUT sets.", ev.evaluation.Budget))
+}
+
+// prepare hands over the plan where the worker does not have it: it came in the
+// place of another.
+func (ev *evaluating) prepare(ctx context.Context) error {
+	if ev.worker.planned == ev.evaluation {
+		return nil
+	}
+	_, err := ev.carryOut(ctx, ev.planOrder(), ev.evaluation.Plan, nil)
+	var d *deathError
+	switch {
+	case err == nil:
+		ev.worker.planned = ev.evaluation
+		return nil
+	case errors.As(err, &d) && d.cause == causeForeign:
+		return err
+	}
+	return &wholeError{ev.planFailure(err)}
+}
+
+// evaluate does one set.
+func (ev *evaluating) evaluate(ctx context.Context, s policy.SetEvaluation) policy.SetResult {
+	began := time.Now()
+	budget := ev.evaluation.Budget
+	r, err := ev.do(ctx, order{Op: opSet, Key: s.Key, Dir: s.Dir, Kind: s.Kind, Parameters: s.Parameters, Budget: budget},
+		nil, s.Files, func() error { return ev.prepare(ctx) })
+	var d *deathError
+	if errors.As(err, &d) {
+		return policy.SetResult{
+			Duration: time.Since(began),
+			Err:      ev.pool.failure(d, "The policies need", policy.OverBudget(budget)),
+		}
+	}
+	if err == nil {
+		ev.worker.compiled.used(setKey{s.Key, s.Dir, s.Kind})
+	}
+	return policy.SetResult{Policies: r.Outcomes, Duration: r.Duration, Err: err}
+}
