@@ -110,6 +110,14 @@ type Objects interface {
 	Put(ctx context.Context, key string, size int64, body io.ReadSeeker) error
 }
 
+// An Inspector compiles the policies of a set where a hostile one does no harm.
+type Inspector interface {
+	// Inspect reads the configuration of the set at dir, and does what
+	// policy.Set.Inspect does. It bounds its own time, of which waiting for its
+	// turn is no part: that is not the content's fault.
+	Inspect(ctx context.Context, fsys fs.FS, dir string, kind polset.Kind) ([]polset.PolicySummary, error)
+}
+
 // Config is what a Worker needs. The interfaces are required; zero values of
 // the rest mean the documented defaults.
 type Config struct {
@@ -119,6 +127,10 @@ type Config struct {
 	Branches Branches
 	Source   Source
 	Objects  Objects
+
+	// Inspector compiles policies; nil does so in this process, within
+	// ValidateTimeout.
+	Inspector Inspector
 
 	// Limits bound an archive.
 	Limits archive.Limits
@@ -177,7 +189,7 @@ func New(c Config) (*Worker, error) {
 	w := &Worker{
 		Config: c,
 		stages: stages{
-			source: c.Source, fetchLimit: c.FetchTimeout, validateLimit: c.ValidateTimeout,
+			source: c.Source, inspector: c.Inspector, fetchLimit: c.FetchTimeout, validateLimit: c.ValidateTimeout,
 			seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 				Name:    "polset_ingest_stage_seconds",
 				Help:    "Duration of the stages of an ingestion.",

@@ -209,13 +209,11 @@ func (m *Materializer) materialize(ctx context.Context, claim polset.Materializa
 		return o, err
 	}
 	files := root.FS()
-	policies, err := bounded(ctx, m.Worker.stages, func(ctx context.Context) ([]polset.PolicySummary, error) {
-		set, err := policy.Read(files, "", claim.Kind)
-		if err != nil {
-			return nil, err
-		}
-		return set.Inspect(ctx, files)
-	})
+	set, err := policy.Read(files, "", claim.Kind) // a configuration that gather wrote
+	if err != nil {
+		return o, err
+	}
+	policies, err := m.Worker.inspect(ctx, set, files)
 	if err != nil {
 		return o, err
 	}

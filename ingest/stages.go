@@ -21,6 +21,7 @@ import (
 // stages are the steps from a commit to what it says, each with its deadline.
 type stages struct {
 	source        Commits
+	inspector     Inspector // nil: in this process
 	fetchLimit    time.Duration
 	validateLimit time.Duration
 	seconds       *prometheus.HistogramVec
@@ -101,10 +102,19 @@ func (s stages) judge(ctx context.Context, snapshot Contents, content polset.Con
 			return j, err
 		}
 	}
-	j.policies, err = bounded(ctx, s, func(ctx context.Context) ([]polset.PolicySummary, error) {
-		return set.Inspect(ctx, j.files)
-	})
+	j.policies, err = s.inspect(ctx, set, j.files)
 	return j, err
+}
+
+// inspect looks at the policies of a set.
+func (s stages) inspect(ctx context.Context, set *policy.Set, files fs.FS) ([]polset.PolicySummary, error) {
+	if s.inspector == nil {
+		return bounded(ctx, s, func(ctx context.Context) ([]polset.PolicySummary, error) {
+			return set.Inspect(ctx, files)
+		})
+	}
+	defer s.timed("validate")()
+	return s.inspector.Inspect(ctx, files, set.Dir, set.Kind)
 }
 
 // An abandonedError says that a parser or compiler was not waited for any

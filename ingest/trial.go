@@ -39,6 +39,10 @@ type TrierConfig struct {
 	Trials Trials
 	Source Commits
 
+	// Inspector compiles policies; nil does so in this process, within
+	// ValidateTimeout.
+	Inspector Inspector
+
 	// Limits bound an archive.
 	Limits archive.Limits
 
@@ -95,7 +99,7 @@ func NewTrier(c TrierConfig) (*Trier, error) {
 	t := &Trier{
 		TrierConfig: c,
 		stages: stages{
-			source: c.Source, fetchLimit: c.FetchTimeout, validateLimit: c.ValidateTimeout,
+			source: c.Source, inspector: c.Inspector, fetchLimit: c.FetchTimeout, validateLimit: c.ValidateTimeout,
 			seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 				Name:    "polset_dry_run_stage_seconds",
 				Help:    "Duration of the stages of a dry run.",

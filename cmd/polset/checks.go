@@ -14,23 +14,14 @@ import (
 	"github.com/polset/polset/archive"
 	"github.com/polset/polset/check"
 	"github.com/polset/polset/ingest"
-	"github.com/polset/polset/policy"
 	"github.com/polset/polset/store/object"
-)
-
-// What the engine keeps of what it compiled.
-const (
-	keptPrograms     = 256
-	keptProgramBytes = 256 << 20
 )
 
 // newChecker returns what brings the checks of runs to their verdicts.
 func (c config) newChecker(n *node, objects ingest.Code, log *zap.Logger, registry prometheus.Registerer) (*check.Checker, error) {
 	return check.New(check.Config{
 		Checks: n.store, Plans: plans{objects, c.MaxPlanBytes, c.limits()}, Archives: archives{objects, c.limits()},
-		Evaluators: map[polset.Kind]check.Evaluator{
-			polset.KindOPA: &policy.Programs{Bytes: keptProgramBytes, Count: keptPrograms},
-		},
+		Evaluators:          map[polset.Kind]check.Evaluator{polset.KindOPA: n.pool},
 		TolerateMissingPlan: c.Conformance,
 		Budget:              c.CheckTimeout, StoreTimeout: c.StoreTimeout,
 		Lease: c.Lease, MaxAttempts: c.MaxAttempts, RetryBase: c.RetryBase,

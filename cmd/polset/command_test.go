@@ -37,6 +37,8 @@ func TestConfigurationIsJudgedAtStart(t *testing.T) {
 		{"a GitHub URL without a host", "POLSET_GITHUB_URL=github.com", "POLSET_GITHUB_URL"},
 		{"a lease of nothing", "POLSET_LEASE=1ns", "POLSET_LEASE"},
 		{"a limit of nothing", "POLSET_MAX_FILE_BYTES=0", "POLSET_MAX_FILE_BYTES"},
+		{"too few workers", "POLSET_POLICY_WORKERS=1", "POLSET_POLICY_WORKERS"},
+		{"workers without memory", "POLSET_WORKER_MEMORY=1000000", "POLSET_WORKER_MEMORY"},
 		{"a network that is none", "POLSET_ALLOW_PRIVATE_NETWORKS=everything", "allow-private-networks"},
 		{"PostgreSQL without a key", "POLSET_DATABASE_URL=postgres://127.0.0.1:1/none", "POLSET_ENCRYPTION_KEY"},
 		{"a database that polset does not know", "POLSET_DATABASE_URL=mysql://u:secretofs3@host/db", "POLSET_DATABASE_URL"},

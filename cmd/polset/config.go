@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/polset/polset/api"
+	"github.com/polset/polset/policy/worker"
 )
 
 // rows is the configuration that every command needs which reads or writes rows.
@@ -59,6 +60,8 @@ type config struct {
 
 	Workers         int           `env:"POLSET_WORKERS" default:"16" placeholder:"N" help:"Commits ingested at once (${default})."`
 	Uploads         int           `env:"POLSET_UPLOADS" default:"4" placeholder:"N" help:"Uploads worked on at once (${default})."`
+	PolicyWorkers   int           `env:"POLSET_POLICY_WORKERS" placeholder:"N" help:"Processes that compile and evaluate policies, at least 2. Default: one for each processor."`
+	WorkerMemory    int64         `env:"POLSET_WORKER_MEMORY" default:"1073741824" placeholder:"BYTES" help:"Limit on the memory of each of them (1 GiB)."`
 	Checks          int           `env:"POLSET_CHECKS" default:"2" placeholder:"N" help:"Checks of runs evaluated at once (${default})."`
 	MaxAttempts     int           `env:"POLSET_MAX_ATTEMPTS" default:"6" placeholder:"N" help:"Attempts at a commit before a passing fault becomes final (${default}); half as many where the git server hangs or sends corrupt data."`
 	RetryBase       time.Duration `env:"POLSET_RETRY_BASE" default:"2s" help:"Wait before the second attempt; doubles each time (${default})."`
@@ -117,6 +120,12 @@ func (c *config) check() error {
 	}
 	if c.MaxPlanBytes > maxPlanBytes {
 		return fmt.Errorf("POLSET_MAX_PLAN_BYTES must be at most %d: no engine takes a larger plan", maxPlanBytes)
+	}
+	if c.PolicyWorkers != 0 && c.PolicyWorkers < worker.MinSize {
+		return fmt.Errorf("POLSET_POLICY_WORKERS must be at least %d: checks leave one to what is pushed", worker.MinSize)
+	}
+	if c.WorkerMemory < worker.MinMemory {
+		return fmt.Errorf("POLSET_WORKER_MEMORY must be at least %d bytes", worker.MinMemory)
 	}
 	if c.RateLimit != 0 && c.RateLimit < api.MinRateLimit {
 		return fmt.Errorf("POLSET_RATE_LIMIT must be 0, for no limit, or at least %d: clients that keep to a part of less make no request at all", api.MinRateLimit)

@@ -41,7 +41,7 @@ func (c config) addLoops(n *node, objects ingest.Code, log *zap.Logger, registry
 		return err
 	}
 	trier, err := ingest.NewTrier(ingest.TrierConfig{
-		Trials: n.store, Source: snapshots{n.git}, Limits: c.limits(), Lease: c.Lease,
+		Trials: n.store, Source: snapshots{n.git}, Inspector: n.pool, Limits: c.limits(), Lease: c.Lease,
 		MaxAttempts: c.MaxAttempts, RetryBase: c.RetryBase,
 		FetchTimeout: c.FetchTimeout, ValidateTimeout: c.ValidateTimeout, StoreTimeout: c.StoreTimeout,
 		Logger: log.Named("trial"), Registerer: registry,

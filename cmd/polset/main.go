@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/polset/polset/policy/worker"
 )
 
 // commands is the command line: every option is a flag and an environment
@@ -24,6 +26,10 @@ type commands struct {
 }
 
 func main() {
+	// Before anything else: a worker has nothing that it does not need.
+	if len(os.Args) > 1 && os.Args[1] == worker.Subcommand {
+		os.Exit(worker.Main(os.Args[2:]))
+	}
 	keepPrivate()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:])

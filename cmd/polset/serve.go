@@ -23,6 +23,7 @@ import (
 	"github.com/polset/polset/githubapp"
 	"github.com/polset/polset/ingest"
 	"github.com/polset/polset/ingest/source"
+	"github.com/polset/polset/policy/worker"
 	"github.com/polset/polset/store"
 	"github.com/polset/polset/store/object"
 	"github.com/polset/polset/store/queue"
@@ -77,6 +78,7 @@ type node struct {
 	store  *store.Store
 	github *githubapp.Client
 	git    *source.Git
+	pool   *worker.Pool
 	worker *ingest.Worker
 	upload *ingest.Uploader
 	loops  []loop
@@ -110,6 +112,9 @@ func newNode(ctx context.Context, c config, log *zap.Logger) (_ *node, err error
 		return nil, err
 	}
 	if n.git, err = c.newSource(n, log, registry); err != nil {
+		return nil, err
+	}
+	if n.pool, err = c.newPool(log, registry); err != nil {
 		return nil, err
 	}
 	if n.worker, err = c.newWorker(n, bucket, log, registry); err != nil {
@@ -194,13 +199,21 @@ func (c config) newSource(n *node, log *zap.Logger, registry prometheus.Register
 	})
 }
 
+// newPool returns the processes that policies are compiled and evaluated in.
+func (c config) newPool(log *zap.Logger, registry prometheus.Registerer) (*worker.Pool, error) {
+	return worker.New(worker.Config{
+		Size: c.PolicyWorkers, Memory: c.WorkerMemory, InspectTimeout: c.ValidateTimeout, CheckTimeout: c.CheckTimeout,
+		Logger: log.Named("policy"), Registerer: registry,
+	})
+}
+
 func (c config) newWorker(n *node, objects ingest.Objects, log *zap.Logger, registry prometheus.Registerer) (*ingest.Worker, error) {
 	if err := clearSpool(c.spool()); err != nil {
 		return nil, err
 	}
 	return ingest.New(ingest.Config{
 		Ledger: n.store, Versions: n.store, Endings: n.store, Branches: n.store,
-		Source: snapshots{n.git}, Objects: objects,
+		Source: snapshots{n.git}, Objects: objects, Inspector: n.pool,
 		Limits: c.limits(), SpoolDir: c.spool(),
 		Lease: c.Lease, MaxAttempts: c.MaxAttempts, RetryBase: c.RetryBase,
 		FetchTimeout: c.FetchTimeout, ValidateTimeout: c.ValidateTimeout, StoreTimeout: c.StoreTimeout,
@@ -313,6 +326,9 @@ func (n *node) serve(ctx context.Context, listener net.Listener) error {
 
 // close releases what newNode opened.
 func (n *node) close() error {
+	if n.pool != nil {
+		n.pool.Close()
+	}
 	if n.git != nil {
 		n.git.Close()
 	}

@@ -69,7 +69,7 @@ func New(c Config) (*Pool, error) {
 	if c.Size == 0 {
 		c.Size = runtime.GOMAXPROCS(0)
 	}
-	c.Size = max(c.Size, minSize)
+	c.Size = max(c.Size, MinSize)
 	orDefault(&c.Memory, defaultMemory)
 	orDefault(&c.InspectTimeout, time.Minute)
 	orDefault(&c.CheckTimeout, 30*time.Second)

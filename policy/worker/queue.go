@@ -8,9 +8,9 @@ import (
 	"github.com/polset/polset"
 )
 
-// minSize is how few workers a pool may have: one for evaluations, and one that
+// MinSize is how few workers a pool may have: one for evaluations, and one that
 // they leave free.
-const minSize = 2
+const MinSize = 2
 
 // A queue gives workers to whoever waits, first come, first served, so that
 // everybody's turn comes: whatever has a worker has a limit of time.
