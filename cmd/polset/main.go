@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -18,6 +19,7 @@ import (
 // variable.
 type commands struct {
 	Serve   serveCommand   `cmd:"" help:"Serve the webhooks and the API, and ingest what arrives."`
+	Check   checkCommand   `cmd:"" help:"Check a Terraform plan: against the policy sets of a workspace, or a directory."`
 	Token   tokenCommands  `cmd:"" help:"Manage API tokens."`
 	GitHub  githubCommands `cmd:"" name:"github" help:"Set the GitHub App up, and bind its installations."`
 	Replay  replayCommand  `cmd:"" help:"Run a delivery again."`
@@ -37,8 +39,27 @@ func main() {
 	os.Exit(code)
 }
 
+// An exitError ends polset with a code of its own. Without an error there is
+// nothing left to say.
+type exitError struct {
+	code int
+	err  error
+}
+
+// Error implements error.
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *exitError) Unwrap() error { return e.err }
+
 // run is main with an exit code: 0 when all went well, 1 when a command
-// failed or found something wrong, 2 when it was not understood.
+// failed or found something wrong, 2 when it was not understood; check, which
+// others decide by, has codes of its own.
 func run(ctx context.Context, args []string) int {
 	var c commands
 	code := -1
@@ -62,9 +83,16 @@ func run(ctx context.Context, args []string) int {
 		fmt.Fprintln(os.Stderr, "polset:", err)
 		return 2
 	}
-	if err := parsed.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "polset:", err)
-		return 1
+	err = parsed.Run()
+	var exit *exitError
+	switch {
+	case err == nil:
+		return 0
+	case !errors.As(err, &exit):
+		exit = &exitError{code: 1, err: err}
 	}
-	return 0
+	if exit.err != nil {
+		fmt.Fprintln(os.Stderr, "polset:", exit.err)
+	}
+	return exit.code
 }

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/polset/polset"
+)
+
+// A report is what polset check found, on a server or here.
+type report struct {
+	Plan string    // as it was given
+	Dir  string    // of a check against a directory
+	At   time.Time // what policies took for the present time
+	Run  *reportRun
+	// Checks are those of the run; there are none without a server.
+	Checks []reportCheck
+	Sets   []reportSet
+	// Err says why there is no verdict; nil where the rest says it.
+	Err error
+}
+
+// reportRun is the run that the plan was checked in.
+type reportRun struct {
+	ID, URL, Status                      string
+	CreatedAt                            time.Time
+	WorkspaceID, Workspace, Organization string
+	ConfigurationVersionID               string
+}
+
+// reportCheck is a policy evaluation, or a policy check, in the server's words.
+type reportCheck struct {
+	ID, Type, Kind, Status string
+	ErrorMessage           string
+}
+
+// reportSet is what one policy set says.
+type reportSet struct {
+	polset.PolicySetOutcome
+
+	Diagnostics []polset.Diagnostic // where it does not compile
+	More        int                 // how many there are besides
+	Overridden  bool                // somebody let the run go on
+	// Base is what the paths of the set's files begin with, seen from here; ""
+	// where they are somewhere else altogether.
+	Base string
+}
+
+// file is the path of a file of the set.
+func (s reportSet) file(name string) string {
+	if s.Base == "" {
+		return name
+	}
+	return path.Join(s.Base, name)
+}
+
+// verdict is what a report comes to.
+type verdict string
+
+// The verdicts, as JSON has them.
+const (
+	verdictPassed  verdict = "passed"
+	verdictFailed  verdict = "failed"
+	verdictErrored verdict = "errored"
+)
+
+// verdict fails closed: only what is known to have passed did.
+func (r report) verdict() verdict {
+	if r.Err != nil {
+		return verdictErrored
+	}
+	worst := verdictPassed
+	for _, c := range r.Checks {
+		switch c.Status {
+		case "passed", "overridden":
+		case "failed", "soft_failed", "hard_failed":
+			worst = verdictFailed
+		default:
+			return verdictErrored
+		}
+	}
+	for _, s := range r.Sets {
+		counts := s.Count()
+		switch {
+		case s.Error != "" || counts.Errored > 0 || len(s.Policies) == 0:
+			return verdictErrored
+		case counts.MandatoryFailed() > 0 && !s.Overridden:
+			worst = verdictFailed
+		}
+	}
+	return worst
+}
+
+func (r report) exitCode() int {
+	switch r.verdict() {
+	case verdictPassed:
+		return 0
+	case verdictFailed:
+		return exitFailed
+	}
+	return exitErrored
+}
+
+// counts are those of all policies.
+func (r report) counts() polset.ResultCounts {
+	var all polset.ResultCounts
+	for _, s := range r.Sets {
+		all.Add(s.Count())
+	}
+	return all
+}
+
+// summary is the report in a sentence.
+func (r report) summary() string {
+	switch {
+	case r.Err != nil:
+		return r.Err.Error()
+	case len(r.Sets) == 0 && len(r.Checks) == 0:
+		return fmt.Sprintf("Nothing was checked: no policy set applies to the workspace %s.", r.Run.workspace())
+	}
+	c := r.counts()
+	var parts []string
+	for _, part := range []struct {
+		n    int
+		what string
+	}{
+		{c.Passed, "passed"},
+		{c.AdvisoryFailed, "failed but are advisory"},
+		{c.SoftFailed, "failed and may be overridden"},
+		{c.HardFailed, "failed"},
+		{c.Errored, "could not be evaluated"},
+	} {
+		if part.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.what))
+		}
+	}
+	if len(parts) == 0 {
+		parts = []string{"none evaluated"}
+	}
+	policies := 0
+	for _, s := range r.Sets {
+		policies += len(s.Policies)
+	}
+	return fmt.Sprintf("%s, %s: %s.", counted(len(r.Sets), "policy set"), plural(policies, "policy", "policies"), strings.Join(parts, ", "))
+}
+
+func (r *reportRun) workspace() string { return r.Organization + "/" + r.Workspace }
+
+func counted(n int, what string) string { return plural(n, what, what+"s") }
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// result is how a policy ended, with what its level makes of that.
+func (s reportSet) result(p polset.PolicyOutcome) string {
+	one := s.PolicySetOutcome
+	one.Error, one.Policies = "", []polset.PolicyOutcome{p}
+	switch c := one.Count(); {
+	case c.Passed > 0:
+		return "passed"
+	case c.AdvisoryFailed > 0:
+		return "advisory-failed"
+	case c.SoftFailed > 0:
+		return "soft-failed"
+	case c.HardFailed > 0:
+		return "hard-failed"
+	}
+	return "errored"
+}
+
+// write writes the report in a format.
+func (r report) write(w io.Writer, format string) error {
+	switch format {
+	case "json":
+		return r.writeJSON(w)
+	case "sarif":
+		return r.writeSARIF(w)
+	case "junit":
+		return r.writeJUnit(w)
+	}
+	return r.writeTable(w)
+}
