@@ -35,7 +35,7 @@ test: test-deps ## Run all tests on real parts, under the race detector.
 	$(SERVICES) -- go test -race -p 4 -timeout 20m ./...
 
 .PHONY: test-deps
-test-deps: programs $(GOBIN)/versitygw github-description hashicorp-description ## Install what the tests need: PostgreSQL, Chromium, an S3 server, GitHub's description and HashiCorp's.
+test-deps: programs $(GOBIN)/versitygw github-description hashicorp-description sarif-schema ## Install what the tests need: PostgreSQL, Chromium, an S3 server, GitHub's description, HashiCorp's and SARIF's.
 
 .PHONY: github-description
 github-description: ## Fetch GitHub's description of its API and example payloads (30 MB, once).
@@ -55,6 +55,21 @@ $(HASHICORP_DESCRIPTION):
 	dir=$$(sed -n 's/^.*"Dir": "\(.*\)",$$/\1/p' <<<"$$module"); \
 	grep -qF '"Sum": "$(HASHICORP_SUM)"' <<<"$$module" || { echo "$(HASHICORP_MODULE) is not what it was: $$module"; exit 1; }; \
 	mkdir -p $(@D) && install -m 644 "$$dir/openapi/spec.json" $@.new && mv $@.new $@
+
+# OASIS publishes SARIF's schema on the web only; this module carries it, and
+# polset has no other use for it.
+SARIF_SCHEMA := testdata/sarif/sarif-schema-2.1.0.json
+SARIF_MODULE := github.com/securego/gosec/v2@v2.29.0
+SARIF_SUM := h1:pF2HSLcnY5voqpxQumEe0O5YAAbvF4Syu4qeIewpLyc=
+
+.PHONY: sarif-schema
+sarif-schema: $(SARIF_SCHEMA) ## Fetch the schema of SARIF 2.1.0 (120 KB, once).
+
+$(SARIF_SCHEMA):
+	@module=$$(go mod download -json $(SARIF_MODULE)) || { echo "$$module"; exit 1; }; \
+	dir=$$(sed -n 's/^.*"Dir": "\(.*\)",$$/\1/p' <<<"$$module"); \
+	grep -qF '"Sum": "$(SARIF_SUM)"' <<<"$$module" || { echo "$(SARIF_MODULE) is not what it was: $$module"; exit 1; }; \
+	mkdir -p $(@D) && install -m 644 "$$dir/report/sarif/testdata/sarif-schema-2.1.0.json" $@.new && mv $@.new $@
 
 .PHONY: programs
 programs:

@@ -21,15 +21,18 @@ type (
 	junitSuite struct {
 		Name string `xml:"name,attr"`
 		junitCounts
-		Timestamp  string          `xml:"timestamp,attr,omitempty"`
-		Properties []junitProperty `xml:"properties>property,omitempty"`
-		Cases      []junitCase     `xml:"testcase"`
+		Timestamp  string           `xml:"timestamp,attr,omitempty"`
+		Properties *junitProperties `xml:"properties"`
+		Cases      []junitCase      `xml:"testcase"`
 	}
 	junitCounts struct {
 		Tests    int `xml:"tests,attr"`
 		Failures int `xml:"failures,attr"`
 		Errors   int `xml:"errors,attr"`
 		Skipped  int `xml:"skipped,attr"`
+	}
+	junitProperties struct {
+		Property []junitProperty `xml:"property"`
 	}
 	junitProperty struct {
 		Name  string `xml:"name,attr"`
@@ -68,9 +71,12 @@ func (r report) writeJUnit(w io.Writer) error {
 			suite.Timestamp = r.At.UTC().Format("2006-01-02T15:04:05")
 		}
 		if r.Run != nil {
-			suite.Properties = append(suite.Properties,
-				junitProperty{"run", plain(r.Run.ID)}, junitProperty{"run-url", plain(r.Run.URL)},
-				junitProperty{"workspace", plain(r.Run.workspace())}, junitProperty{"policy-set-version", plain(s.VersionID)})
+			suite.Properties = &junitProperties{[]junitProperty{
+				{"run", plain(r.Run.ID)},
+				{"run-url", plain(r.Run.URL)},
+				{"workspace", plain(r.Run.workspace())},
+				{"policy-set-version", plain(s.VersionID)},
+			}}
 		}
 		all.Suites = append(all.Suites, suite)
 	}

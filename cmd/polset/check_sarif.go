@@ -30,9 +30,10 @@ type (
 		Driver sarifDriver `json:"driver"`
 	}
 	sarifDriver struct {
-		Name    string      `json:"name"`
-		Version string      `json:"version"`
-		Rules   []sarifRule `json:"rules"`
+		Name           string      `json:"name"`
+		Version        string      `json:"version"`
+		InformationURI string      `json:"informationUri"`
+		Rules          []sarifRule `json:"rules"`
 	}
 	sarifRule struct {
 		ID               string             `json:"id"`
@@ -100,7 +101,9 @@ type (
 // be evaluated is no finding, but a run that did not come to its end.
 func (r report) writeSARIF(w io.Writer) error {
 	run := sarifRun{
-		Tool:              sarifTool{sarifDriver{Name: "polset", Version: buildVersion(), Rules: []sarifRule{}}},
+		Tool: sarifTool{sarifDriver{
+			Name: "polset", Version: buildVersion(), InformationURI: "https://github.com/polset/polset", Rules: []sarifRule{},
+		}},
 		AutomationDetails: r.sarifAutomation(),
 		Results:           []sarifResult{},
 	}
