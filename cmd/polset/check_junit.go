@@ -140,7 +140,7 @@ func (s reportSet) junit() junitSuite {
 		case p.EnforcementLevel == "advisory":
 			c.Skipped = &junitProblem{Message: "advisory: " + problem.Message}
 			c.Output = &junitText{problem.Text}
-		case s.Overridden:
+		case s.shown(p) == "overridden":
 			c.Skipped = &junitProblem{Message: "overridden: " + problem.Message}
 			c.Output = &junitText{problem.Text}
 		default:

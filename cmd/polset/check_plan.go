@@ -62,11 +62,21 @@ func spoolPlan(ctx context.Context, from *os.File, name string) (*planFile, erro
 		return nil, errors.Join(err, from.Close())
 	}
 	p := &planFile{File: to, name: name, spooled: true}
-	p.size, err = io.Copy(to, contextReader{ctx, from})
+	copied := make(chan error, 1)
+	go func() {
+		var err error
+		p.size, err = io.Copy(to, from)
+		copied <- errors.Join(err, from.Close())
+	}()
+	select {
+	case err = <-copied:
+	case <-ctx.Done(): // what is read may never end, or begin
+		err = context.Cause(ctx)
+	}
 	if err == nil {
 		_, err = to.Seek(0, io.SeekStart)
 	}
-	if err = errors.Join(err, from.Close()); err != nil {
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("read the plan from %s: %w", name, err), p.Close())
 	}
 	return p, nil

@@ -121,28 +121,37 @@ func (r report) summary() string {
 	case len(r.Sets) == 0 && len(r.Checks) == 0:
 		return fmt.Sprintf("Nothing was checked: no policy set applies to the workspace %s.", r.Run.workspace())
 	}
-	c := r.counts()
+	if len(r.Sets) == 0 {
+		return counted(len(r.Checks), "check") + " without a result."
+	}
+	policies, silent, by := 0, 0, map[string]int{}
+	for _, s := range r.Sets {
+		policies += len(s.Policies)
+		if s.Error != "" || len(s.Policies) == 0 {
+			silent++
+		}
+		for _, p := range s.Policies {
+			by[s.shown(p)]++
+		}
+	}
 	var parts []string
 	for _, part := range []struct {
 		n    int
 		what string
 	}{
-		{c.Passed, "passed"},
-		{c.AdvisoryFailed, "failed but are advisory"},
-		{c.SoftFailed, "failed and may be overridden"},
-		{c.HardFailed, "failed"},
-		{c.Errored, "could not be evaluated"},
+		{by["passed"], "passed"},
+		{by["advisory-failed"], "failed (advisory)"},
+		{by["overridden"], "failed (overridden)"},
+		{by["soft-failed"], "failed (may be overridden)"},
+		{by["hard-failed"], "failed"},
+		{by["errored"], "could not be evaluated"},
 	} {
 		if part.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.what))
 		}
 	}
-	if len(parts) == 0 {
-		parts = []string{"none evaluated"}
-	}
-	policies := 0
-	for _, s := range r.Sets {
-		policies += len(s.Policies)
+	if silent > 0 {
+		parts = append(parts, counted(silent, "policy set")+" could not be evaluated")
 	}
 	return fmt.Sprintf("%s, %s: %s.", counted(len(r.Sets), "policy set"), plural(policies, "policy", "policies"), strings.Join(parts, ", "))
 }
@@ -173,6 +182,14 @@ func (s reportSet) result(p polset.PolicyOutcome) string {
 		return "hard-failed"
 	}
 	return "errored"
+}
+
+// shown is the result of a policy, with what somebody made of it since.
+func (s reportSet) shown(p polset.PolicyOutcome) string {
+	if result := s.result(p); result != "soft-failed" || !s.Overridden {
+		return result
+	}
+	return "overridden"
 }
 
 // write writes the report in a format.

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"net/url"
@@ -72,6 +74,7 @@ type (
 		Level        string            `json:"level"`
 		Message      sarifText         `json:"message"`
 		Locations    []sarifLocation   `json:"locations"`
+		Fingerprints map[string]string `json:"partialFingerprints"`
 		Suppressions []sarifSuppressed `json:"suppressions,omitempty"`
 	}
 	sarifSuppressed struct {
@@ -140,20 +143,11 @@ func (r report) sarifAutomation() *sarifAutomation {
 
 // sarif adds what a policy set says.
 func (s reportSet) sarif(r report, run *sarifRun, invocation *sarifInvocation) {
-	base := ""
-	if s.Base == "" {
-		// Its files are somewhere else: a name says where.
-		base = "POLICY_SET_" + s.PolicySetName
-		if run.OriginalURIBases == nil {
-			run.OriginalURIBases = map[string]sarifArtifactLocation{}
-		}
-		run.OriginalURIBases[base] = sarifArtifactLocation{Description: &sarifText{fmt.Sprintf("The repository of the policy set %s, in version %s.", s.PolicySetName, s.VersionID)}}
-	}
 	at := func(file string, line, column int) []sarifLocation {
 		if file == "" { // every result needs a place: the plan is what it is about
 			return []sarifLocation{{sarifPhysicalLocation{Artifact: sarifArtifactLocation{URI: uriOf(r.Plan)}}}}
 		}
-		location := sarifPhysicalLocation{Artifact: sarifArtifactLocation{URI: uriOf(s.file(file)), URIBaseID: base}}
+		location := sarifPhysicalLocation{Artifact: sarifArtifactLocation{URI: uriOf(s.file(file)), URIBaseID: s.sarifBase(run)}}
 		if line > 0 {
 			location.Region = &sarifRegion{StartLine: line, StartColumn: column}
 		}
@@ -196,11 +190,11 @@ func (s reportSet) sarif(r report, run *sarifRun, invocation *sarifInvocation) {
 		case polset.OutcomePassed:
 		case polset.OutcomeFailed:
 			var suppressed []sarifSuppressed
-			if s.Overridden {
+			if s.shown(p) == "overridden" {
 				suppressed = []sarifSuppressed{{Kind: "external", Justification: "The policy evaluation was overridden."}}
 			}
 			for _, m := range messages {
-				run.Results = append(run.Results, sarifResult{id, index, level, sarifText{m}, where, suppressed})
+				run.Results = append(run.Results, sarifResult{id, index, level, sarifText{m}, where, fingerprint(id, m), suppressed})
 			}
 		default:
 			for _, m := range messages {
@@ -210,12 +204,39 @@ func (s reportSet) sarif(r report, run *sarifRun, invocation *sarifInvocation) {
 	}
 }
 
-// uriOf is a path as a relative reference.
+// sarifBase names where the set's files are, unless they are here.
+func (s reportSet) sarifBase(run *sarifRun) string {
+	if s.Base != "" {
+		return ""
+	}
+	base := "POLICY_SET_" + s.PolicySetName
+	if run.OriginalURIBases == nil {
+		run.OriginalURIBases = map[string]sarifArtifactLocation{}
+	}
+	run.OriginalURIBases[base] = sarifArtifactLocation{Description: &sarifText{
+		fmt.Sprintf("The repository of the policy set %s, as of version %s.", s.PolicySetName, s.VersionID),
+	}}
+	return base
+}
+
+// uriOf is a path as a reference: relative where it lies below here.
 func uriOf(name string) string {
 	if name == "-" {
 		return "stdin"
 	}
-	return (&url.URL{Path: filepath.ToSlash(name)}).String()
+	seen, _ := seenFromHere(name)
+	u := url.URL{Path: seen}
+	if path.IsAbs(seen) {
+		u.Scheme = "file"
+	}
+	return u.String()
+}
+
+// fingerprint tells a message of a rule from others at the same place, which
+// GitHub would take for one.
+func fingerprint(rule, message string) map[string]string {
+	sum := sha256.Sum256([]byte(rule + "\x00" + message))
+	return map[string]string{"primaryLocationLineHash": hex.EncodeToString(sum[:8]) + ":1"}
 }
 
 func firstOf(texts ...string) string {

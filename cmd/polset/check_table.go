@@ -31,7 +31,7 @@ func (r report) writeTable(to io.Writer) error {
 	for _, c := range r.Checks {
 		if c.ErrorMessage != "" {
 			say("")
-			say("%s %s %s:", plain(strings.ReplaceAll(c.Type, "-", " ")), plain(c.ID), plain(c.Status))
+			say("Check %s is %s:", plain(c.ID), plain(c.Status))
 			indented(say, "  ", c.ErrorMessage)
 		}
 	}
@@ -55,11 +55,7 @@ func (r report) tableOfSets(say func(string, ...any)) {
 			rows = append(rows, row{[]string{plain(s.PolicySetName), "", "", shownResults["errored"]}, s, -1})
 		}
 		for at, p := range s.Policies {
-			result := s.result(p)
-			if result == "soft-failed" && s.Overridden {
-				result = "overridden"
-			}
-			rows = append(rows, row{[]string{plain(s.PolicySetName), plain(p.Name), plain(p.EnforcementLevel), shownResults[result]}, s, at})
+			rows = append(rows, row{[]string{plain(s.PolicySetName), plain(p.Name), plain(p.EnforcementLevel), shownResults[s.shown(p)]}, s, at})
 		}
 	}
 	widths := make([]int, len(rows[0].cells))
@@ -99,7 +95,7 @@ var shownResults = map[string]string{
 	"advisory-failed": "failed (advisory)",
 	"soft-failed":     "FAILED (may be overridden)",
 	"hard-failed":     "FAILED",
-	"overridden":      "failed, overridden",
+	"overridden":      "failed (overridden)",
 	"errored":         "ERRORED",
 }
 
