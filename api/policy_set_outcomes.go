@@ -25,7 +25,8 @@ type policySetOutcomeAttributes struct {
 	ResultCountOfClient  resultCount     `json:"result_count"`
 }
 
-// policyOutcome has underscores in its names, in HCP Terraform too.
+// policyOutcome has underscores in its names, in HCP Terraform too. What follows
+// output only polset tells: there, messages and prints are one.
 type policyOutcome struct {
 	PolicyName       string          `json:"policy_name"`
 	EnforcementLevel string          `json:"enforcement_level"`
@@ -33,6 +34,10 @@ type policyOutcome struct {
 	Query            *string         `json:"query"`
 	Description      string          `json:"description"`
 	Output           []outcomeOutput `json:"output,omitempty"`
+	Messages         []string        `json:"messages,omitempty"`
+	Prints           []string        `json:"prints,omitempty"`
+	File             *string         `json:"file"` // that declares it, in the repository
+	Line             *int            `json:"line"`
 }
 
 type outcomeOutput struct {
@@ -49,6 +54,7 @@ func policySetOutcomeResource(o polset.PolicySetOutcome) resource {
 		shown := policyOutcome{
 			PolicyName: p.Name, EnforcementLevel: p.EnforcementLevel, Status: string(p.Status),
 			Query: orNull(p.Query), Description: p.Description,
+			Messages: p.Messages, Prints: p.Prints, File: orNull(p.File), Line: orNull(p.Line),
 		}
 		for _, text := range slices.Concat(p.Messages, p.Prints) {
 			shown.Output = append(shown.Output, outcomeOutput{text})

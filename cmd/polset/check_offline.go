@@ -43,8 +43,8 @@ func (k *checkOffline) given() string {
 }
 
 // check does what the server does, in this process.
-func (k *checkOffline) check(ctx context.Context, dir, planName string) (report, error) {
-	r := report{Plan: planName, Dir: dir}
+func (k *checkOffline) check(ctx context.Context, dir, planPath string) (report, error) {
+	r := report{Plan: planPath, Dir: dir}
 	run, err := k.run()
 	if err != nil {
 		return r, err
@@ -60,7 +60,7 @@ func (k *checkOffline) check(ctx context.Context, dir, planName string) (report,
 	if err != nil {
 		return r, err
 	}
-	plan, err := readPlan(ctx, planName)
+	plan, err := readPlan(ctx, planPath)
 	if err != nil {
 		return r, err
 	}

@@ -11,11 +11,8 @@ import (
 	"os"
 )
 
-// planName is where in a configuration version the server looks for the plan.
-const planName = "tfplan.json"
-
-// A planFile is an opened plan.
-type planFile struct {
+// An openedPlan is an opened plan.
+type openedPlan struct {
 	*os.File
 
 	name    string // as it was given
@@ -24,7 +21,7 @@ type planFile struct {
 }
 
 // Close closes the plan, and leaves no copy of it.
-func (p *planFile) Close() error {
+func (p *openedPlan) Close() error {
 	err := p.File.Close()
 	if p.spooled {
 		err = errors.Join(err, os.Remove(p.Name()))
@@ -33,7 +30,7 @@ func (p *planFile) Close() error {
 }
 
 // openPlan opens the plan. Standard input has no size: it is spooled first.
-func openPlan(ctx context.Context, name string) (*planFile, error) {
+func openPlan(ctx context.Context, name string) (*openedPlan, error) {
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
@@ -46,7 +43,7 @@ func openPlan(ctx context.Context, name string) (*planFile, error) {
 		case info.IsDir():
 			err = fmt.Errorf("read the plan: %s is a directory", name)
 		case info.Mode().IsRegular():
-			return &planFile{File: f, name: name, size: info.Size()}, nil
+			return &openedPlan{File: f, name: name, size: info.Size()}, nil
 		default: // a pipe, such as that of <(…)
 			return spoolPlan(ctx, f, name)
 		}
@@ -56,12 +53,12 @@ func openPlan(ctx context.Context, name string) (*planFile, error) {
 }
 
 // spoolPlan makes a file of what can be read only once.
-func spoolPlan(ctx context.Context, from *os.File, name string) (*planFile, error) {
+func spoolPlan(ctx context.Context, from *os.File, name string) (*openedPlan, error) {
 	to, err := spoolFile()
 	if err != nil {
 		return nil, errors.Join(err, from.Close())
 	}
-	p := &planFile{File: to, name: name, spooled: true}
+	p := &openedPlan{File: to, name: name, spooled: true}
 	copied := make(chan error, 1)
 	go func() {
 		var err error
@@ -93,7 +90,7 @@ func spoolFile() (*os.File, error) {
 }
 
 // read returns the plan, which has to be one.
-func (p *planFile) read(ctx context.Context) ([]byte, error) {
+func (p *openedPlan) read(ctx context.Context) ([]byte, error) {
 	var out bytes.Buffer
 	out.Grow(int(p.size) + bytes.MinRead)
 	var scan planScanner
@@ -105,11 +102,11 @@ func (p *planFile) read(ctx context.Context) ([]byte, error) {
 
 // pack makes the upload of a configuration version: a tar.gz that holds the
 // plan, which is judged on its way.
-func (p *planFile) pack(ctx context.Context, to io.Writer) error {
+func (p *openedPlan) pack(ctx context.Context, to io.Writer) error {
 	gz := gzip.NewWriter(to)
 	w := tar.NewWriter(gz)
 	var scan planScanner
-	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: planName, Size: p.size, Mode: 0o644}); err != nil {
+	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: planFile, Size: p.size, Mode: 0o644}); err != nil {
 		return fmt.Errorf("pack the plan: %w", err)
 	}
 	n, err := io.Copy(w, io.TeeReader(contextReader{ctx, p}, &scan))
