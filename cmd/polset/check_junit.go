@@ -107,10 +107,8 @@ func (r report) junitErrors() junitSuite {
 	if r.Err != nil {
 		add("verdict", r.Err.Error())
 	}
-	for _, c := range r.Checks {
-		if c.ErrorMessage != "" {
-			add(c.ID, c.ErrorMessage)
-		}
+	for _, c := range r.erroredChecks() {
+		add(c.ID, c.ErrorMessage)
 	}
 	return suite
 }
@@ -129,7 +127,7 @@ func (s reportSet) junit() junitSuite {
 	}
 	for _, p := range s.Policies {
 		c := junitCase{Class: suite.Name, Name: plain(p.Name)}
-		if p.File != "" {
+		if p.File != "" && s.Base != "" {
 			c.File = plain(s.file(p.File))
 		}
 		problem := problemOf(p.EnforcementLevel, p.Messages)

@@ -59,10 +59,22 @@ func TestCheckWorkspace(t *testing.T) {
 			s.evaluation("poleval-1", "errored")
 			get(s.Evaluations[0], "attributes").(document)["error-message"] = "There is no tfplan.json."
 		}, 2},
+		{"declared", "errored", func(s *checkServer) {
+			p := said("public", "mandatory", "failed", "bucket a is public", "and said so")
+			p["messages"], p["prints"], p["file"], p["line"] = []any{"bucket a is public"}, []any{"and said so"}, "policies/prod/policies.hcl", 12
+			s.evaluation("poleval-1", "failed", outcome("production", false, p))
+		}, 1},
 		{"none-applies", "planned", func(*checkServer) {}, 0},
 		{"sentinel", "errored", func(s *checkServer) {
 			s.Checks = []document{{"id": "polchk-1", "type": "policy-checks", "attributes": document{
 				"status": "errored", "error-message": "Policy set s: there is no Sentinel engine.", "result": document{"policies": []any{}},
+			}}}
+		}, 2},
+		{"sentinel-policy", "errored", func(s *checkServer) {
+			s.Checks = []document{{"id": "polchk-1", "type": "policy-checks", "attributes": document{
+				"status": "errored", "error-message": "Policy set s: there is no Sentinel engine.", "result": document{"policies": []any{
+					document{"name": "a", "policy-set": "s", "result": "errored", "messages": []any{"There is no Sentinel engine."}},
+				}},
 			}}}
 		}, 2},
 		{"policy-check", "policy_override", func(s *checkServer) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -102,6 +103,19 @@ func (r report) exitCode() int {
 		return exitFailed
 	}
 	return exitErrored
+}
+
+// erroredChecks are those that say why they have no result as a whole. What a
+// policy set or a policy of theirs says is not said twice.
+func (r report) erroredChecks() []reportCheck {
+	var whole []reportCheck
+	for _, c := range r.Checks {
+		told := slices.ContainsFunc(r.Sets, func(s reportSet) bool { return s.CheckID == c.ID && s.Count().Errored > 0 })
+		if c.ErrorMessage != "" && !told {
+			whole = append(whole, c)
+		}
+	}
+	return whole
 }
 
 // counts are those of all policies.

@@ -114,10 +114,8 @@ func (r report) writeSARIF(w io.Writer) error {
 	if r.Err != nil {
 		invocation.Notifications = append(invocation.Notifications, sarifNotification{Level: "error", Message: sarifText{r.Err.Error()}})
 	}
-	for _, c := range r.Checks {
-		if c.ErrorMessage != "" {
-			invocation.Notifications = append(invocation.Notifications, sarifNotification{Level: "error", Message: sarifText{c.ErrorMessage}})
-		}
+	for _, c := range r.erroredChecks() {
+		invocation.Notifications = append(invocation.Notifications, sarifNotification{Level: "error", Message: sarifText{c.ErrorMessage}})
 	}
 	for _, s := range r.Sets {
 		s.sarif(r, &run, &invocation)
@@ -147,7 +145,7 @@ func (s reportSet) sarif(r report, run *sarifRun, invocation *sarifInvocation) {
 		if file == "" { // every result needs a place: the plan is what it is about
 			return []sarifLocation{{sarifPhysicalLocation{Artifact: sarifArtifactLocation{URI: uriOf(r.Plan)}}}}
 		}
-		location := sarifPhysicalLocation{Artifact: sarifArtifactLocation{URI: uriOf(s.file(file)), URIBaseID: s.sarifBase(run)}}
+		location := sarifPhysicalLocation{Artifact: s.sarifPlace(run, file)}
 		if line > 0 {
 			location.Region = &sarifRegion{StartLine: line, StartColumn: column}
 		}
@@ -204,19 +202,20 @@ func (s reportSet) sarif(r report, run *sarifRun, invocation *sarifInvocation) {
 	}
 }
 
-// sarifBase names where the set's files are, unless they are here.
-func (s reportSet) sarifBase(run *sarifRun) string {
+// policySets is what the files of policy sets are relative to that are not
+// here: each below the name of its set, lest somebody takes them for others.
+const policySets = "POLICY_SETS"
+
+// sarifPlace is where a file of the set is.
+func (s reportSet) sarifPlace(run *sarifRun, file string) sarifArtifactLocation {
 	if s.Base != "" {
-		return ""
+		return sarifArtifactLocation{URI: uriOf(s.file(file))}
 	}
-	base := "POLICY_SET_" + s.PolicySetName
-	if run.OriginalURIBases == nil {
-		run.OriginalURIBases = map[string]sarifArtifactLocation{}
+	run.OriginalURIBases = map[string]sarifArtifactLocation{
+		policySets: {Description: &sarifText{"The repositories of the policy sets, each below the name of its policy set."}},
 	}
-	run.OriginalURIBases[base] = sarifArtifactLocation{Description: &sarifText{
-		fmt.Sprintf("The repository of the policy set %s, as of version %s.", s.PolicySetName, s.VersionID),
-	}}
-	return base
+	u := url.URL{Path: path.Join(s.PolicySetName, file)}
+	return sarifArtifactLocation{URI: u.String(), URIBaseID: policySets}
 }
 
 // uriOf is a path as a reference: relative where it lies below here.

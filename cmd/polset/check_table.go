@@ -28,12 +28,10 @@ func (r report) writeTable(to io.Writer) error {
 		say("")
 		r.tableOfSets(say)
 	}
-	for _, c := range r.Checks {
-		if c.ErrorMessage != "" {
-			say("")
-			say("Check %s is %s:", plain(c.ID), plain(c.Status))
-			indented(say, "  ", c.ErrorMessage)
-		}
+	for _, c := range r.erroredChecks() {
+		say("")
+		say("Check %s is %s:", plain(c.ID), plain(c.Status))
+		indented(say, "  ", c.ErrorMessage)
 	}
 	say("")
 	say("%s", plain(r.summary()))
