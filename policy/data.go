@@ -107,13 +107,19 @@ func dataTooDeep(name string) error {
 	return failAt(polset.ClassLimit, name, wholeFile, "this file nests deeper than %d levels, the limit for data", maxDocumentNesting)
 }
 
+// dataPath returns where in data a data file belongs, by its path from the set's
+// directory on: where it lies, but OPA leaves out the dots that this begins with.
+func dataPath(name string) []string {
+	dir := strings.TrimLeft(path.Dir(name), "/.")
+	if dir == "" {
+		return nil
+	}
+	return strings.Split(dir, "/")
+}
+
 // insertData puts a value where its file says, into what others put there.
 func (s *Set) insertData(root map[string]any, name string, value any, p *problems) {
-	at := root
-	var parts []string
-	if dir := path.Dir(s.below(name)); dir != "." {
-		parts = strings.Split(dir, "/")
-	}
+	at, parts := root, dataPath(s.below(name))
 	for i, part := range parts {
 		below, ok := at[part]
 		switch object, isObject := below.(map[string]any); {

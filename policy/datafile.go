@@ -48,10 +48,9 @@ func (s *Set) readDataFile(ctx context.Context, fsys fs.FS, name string, r *reac
 		return fmt.Errorf("read %s: %w", name, err)
 	}
 
-	var dir []string
+	dir := dataPath(s.below(name))
 	written := ""
-	if d := path.Dir(s.below(name)); d != "." {
-		dir = strings.Split(d, "/")
+	if len(dir) > 0 {
 		written = strings.Join(dir, "\x00") + "\x00"
 	}
 	r.addData(sumOf("data", written, string(h.Sum(nil))), dir, dataKeys(name, content))
