@@ -12,6 +12,8 @@ GOLANGCI_LINT_VERSION := v2.15.0
 GOFUMPT_VERSION := v0.12.0
 SQLC_VERSION := v1.31.1
 VERSITYGW_VERSION := v1.8.0
+# The program is that of the library.
+OPA_VERSION := $(shell sed -n 's|^\s*github.com/open-policy-agent/opa \(v[^ ]*\).*|\1|p' go.mod)
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 SERVICES := go run ./internal/polsettest/services
@@ -35,7 +37,7 @@ test: test-deps ## Run all tests on real parts, under the race detector.
 	$(SERVICES) -- go test -race -p 4 -timeout 20m ./...
 
 .PHONY: test-deps
-test-deps: programs $(GOBIN)/versitygw github-description hashicorp-description sarif-schema ## Install what the tests need: PostgreSQL, Chromium, an S3 server, GitHub's description, HashiCorp's and SARIF's.
+test-deps: programs $(GOBIN)/versitygw $(GOBIN)/opa-$(OPA_VERSION) github-description hashicorp-description sarif-schema ## Install what the tests need: PostgreSQL, Chromium, an S3 server, OPA, and the descriptions of GitHub, HashiCorp and SARIF.
 
 .PHONY: github-description
 github-description: ## Fetch GitHub's description of its API and example payloads (30 MB, once).
@@ -83,6 +85,11 @@ programs:
 
 $(GOBIN)/versitygw:
 	CGO_ENABLED=0 go install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW_VERSION)
+
+$(GOBIN)/opa-$(OPA_VERSION):
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	GOBIN=$$dir CGO_ENABLED=0 go install github.com/open-policy-agent/opa@$(OPA_VERSION) && \
+	mkdir -p $(@D) && mv $$dir/opa $@.new && mv $@.new $@
 
 .PHONY: conformance
 conformance: build test-deps ## Run the integration tests of HashiCorp's own client, go-tfe, against bin/polset.

@@ -252,6 +252,9 @@ type Config struct {
 	Objects        Objects
 	Uploads        VersionCreator
 	Uploader       Uploader
+	// VersionsInForce and Bundles are for OPA's agents.
+	VersionsInForce VersionsInForce
+	Bundles         Bundles
 
 	// PublicURL is how clients reach this server, such as
 	// https://polset.example.com. Links in documents begin with it.
@@ -277,6 +280,9 @@ type Config struct {
 	SpoolDir string
 	// UploadIdle is how long an upload may stay silent. Zero: 30 seconds.
 	UploadIdle time.Duration
+	// WatchInterval is how often it is looked whether another version is in force
+	// of what agents wait for. Zero: a second.
+	WatchInterval time.Duration
 	// Conformance adds what only go-tfe's own tests need; see conformance.go.
 	Conformance bool
 	// RateLimiter limits requests of authenticated principals. Nil: no limit.
@@ -296,6 +302,8 @@ type API struct {
 	attempts  *attempts
 	receiving *places // of uploads
 	documents *places // of large ones
+	waiting   *places // of requests for the next bundle
+	watch     *watch
 	metrics   metrics
 	routes    []Route
 
@@ -336,6 +344,8 @@ func New(cfg Config) (*API, error) {
 		{"Objects", cfg.Objects == nil},
 		{"Uploads", cfg.Uploads == nil},
 		{"Uploader", cfg.Uploader == nil},
+		{"VersionsInForce", cfg.VersionsInForce == nil},
+		{"Bundles", cfg.Bundles == nil},
 	} {
 		if part.missing {
 			return nil, fmt.Errorf("api configuration: %s is required", part.name)
@@ -364,6 +374,9 @@ func New(cfg Config) (*API, error) {
 	if cfg.UploadIdle == 0 {
 		cfg.UploadIdle = 30 * time.Second
 	}
+	if cfg.WatchInterval == 0 {
+		cfg.WatchInterval = time.Second
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
@@ -374,8 +387,10 @@ func New(cfg Config) (*API, error) {
 		Config:    cfg,
 		bootstrap: sha256.Sum256([]byte(cfg.BootstrapToken.Reveal())),
 		attempts:  newAttempts(cfg.Now),
-		receiving: newPlaces("uploads", maxReceiving),
-		documents: newPlaces("large documents", maxLargeBodies),
+		receiving: newPlaces("uploads", maxReceiving, maxEach),
+		documents: newPlaces("large documents", maxLargeBodies, maxEach),
+		waiting:   newPlaces("waiting requests", maxWaiting, maxWaitingEach),
+		watch:     newWatch(cfg.VersionsInForce.VersionsInForce, cfg.WatchInterval, cfg.Logger),
 	}
 	if a.metrics, err = newMetrics(cfg.Registerer); err != nil {
 		return nil, fmt.Errorf("register api metrics: %w", err)

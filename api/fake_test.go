@@ -41,6 +41,7 @@ type fakeStore struct {
 	app           *polset.App
 	users         map[string]string // logins, by tokens of GitHub's
 	rotations     int
+	looks         chan []string // not nil: takes what each VersionsInForce is asked for
 
 	facts      func(context.Context, polset.Remote) (polset.RepositoryFacts, error)
 	reachable  func(ctx context.Context, r polset.Remote, commit, branch string) (bool, error)

@@ -16,8 +16,8 @@ const (
 	// and with it the memory that clients hold who send slowly.
 	maxLargeBodies = 64
 	smallBody      = 64 << 10
-	// maxEach is the share of one organization, so that nobody keeps all others
-	// out.
+	// maxEach is the share of one organization of either, so that nobody keeps
+	// all others out.
 	maxEach = 16
 )
 
@@ -25,14 +25,15 @@ const (
 type places struct {
 	what string // that takes them, in the plural
 	all  int
+	each int // of one tenant
 
 	mu    sync.Mutex
 	taken int
 	held  map[string]int // by tenants that hold any
 }
 
-func newPlaces(what string, all int) *places {
-	return &places{what: what, all: all, held: map[string]int{}}
+func newPlaces(what string, all, each int) *places {
+	return &places{what: what, all: all, each: each, held: map[string]int{}}
 }
 
 // take returns what gives the place back, or says which limit is reached.
@@ -44,8 +45,8 @@ func (p *places) take(by polset.Principal) (leave func(), err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case p.held[tenant] >= maxEach:
-		return nil, noPlace("%d %s of your organization are being received at the moment, its share of %d.", maxEach, p.what, p.all)
+	case p.held[tenant] >= p.each:
+		return nil, noPlace("%d %s of your organization are being received at the moment, its share of %d.", p.each, p.what, p.all)
 	case p.taken >= p.all:
 		return nil, noPlace("%d %s are being received at the moment, as many as polset takes at once.", p.all, p.what)
 	}

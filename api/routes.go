@@ -51,7 +51,7 @@ const prefix = "/api/v2"
 // exist, and what is in it is covered by the isolation test.
 func (a *API) table() []Route {
 	return slices.Concat(
-		a.publicRoutes(), a.organizationRoutes(), a.supportRoutes(), a.authenticationTokenRoutes(),
+		a.publicRoutes(), a.bundleRoutes(), a.organizationRoutes(), a.supportRoutes(), a.authenticationTokenRoutes(),
 		a.oauthClientRoutes(), a.oauthTokenRoutes(), a.installationRoutes(),
 		a.policySetRoutes(), a.memberRoutes(), a.tagSelectorRoutes(), a.parameterRoutes(), a.policyRoutes(),
 		a.policyCheckRoutes(), a.taskStageRoutes(), a.policyEvaluationRoutes(), a.planRoutes(), a.scalrRoutes(),
@@ -107,6 +107,9 @@ func (a *API) supportRoutes() []Route {
 
 // Routes returns the route table, for tests that must reach every route.
 func (a *API) Routes() []Route { return append([]Route(nil), a.routes...) }
+
+// Stop answers the requests that wait for something, and those to come at once.
+func (a *API) Stop() { a.watch.stop() }
 
 // Register adds the routes to e, and answers in JSON:API form for whatever
 // else is asked below /api/v2, or below Scalr's.
@@ -198,7 +201,11 @@ func (a *API) handle(route Route, r *request) (err error) {
 	}
 	// Nothing has an id that is not of this form; databases need not see it.
 	if route.Access != AccessPublic {
-		for _, id := range r.ParamValues() {
+		names := r.ParamNames()
+		for i, id := range r.ParamValues() {
+			if names[i] == bundleParam {
+				id = bundleOf(id)
+			}
 			if !plausibleID.MatchString(id) {
 				return polset.ErrNotFound
 			}

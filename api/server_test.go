@@ -66,6 +66,7 @@ func newServer(t *testing.T, adjust ...func(*api.Config)) *server {
 	cfg := api.Config{
 		Organizations: s, Connections: s, PolicySets: s, Versions: s, Tokens: s, Audit: s, Heads: s, Objects: s,
 		Installations: s, Apps: s, SetupLinks: s, Actions: s, Repositories: s, Uploads: s, Uploader: struct{ api.Uploader }{},
+		VersionsInForce: s, Bundles: &plainBundles{},
 		Policies:     noPolicies{},
 		TokenRecords: fakeTokens{fakeStore: s.fakeStore},
 		Projects:     untested{}, Workspaces: untested{}, Configurations: untested{}, Runs: untested{}, Checks: struct{ api.Checks }{}, ToolVersions: untested{},

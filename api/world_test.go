@@ -85,7 +85,7 @@ func newWorld(t *testing.T, adjust ...func(*api.Config)) *world {
 		Organizations: w.store, Projects: w.store, Workspaces: w.store, Configurations: w.store, Runs: w.store, Checks: w.store, ToolVersions: w.store, Connections: w.store, PolicySets: w.store, Policies: w.store, Parameters: w.store, Related: w.store, Versions: w.store, Tokens: w.store, Audit: w.store,
 		Installations: w.store, Apps: w.fakeStore, SetupLinks: w.store, Actions: w.store, Objects: w.bucket,
 		Heads: w.fakeStore, Repositories: w.fakeStore,
-		TokenRecords: w.store, OAuthClients: w.store,
+		TokenRecords: w.store, OAuthClients: w.store, VersionsInForce: w.store, Bundles: &plainBundles{},
 		PublicURL: web.URL, BootstrapToken: polset.NewSecret(admin), LinkKey: []byte(strings.Repeat("k", 32)),
 		Logger: zap.New(core), Now: func() time.Time { return time.Now().Add(time.Duration(w.clock.Load())) },
 	}

@@ -56,20 +56,28 @@ func (k *appKeys) checkApp() (err error) {
 		}
 		return nil
 	}
-	key := []byte(k.GitHubAppPrivateKey)
-	if !strings.Contains(k.GitHubAppPrivateKey, "-----BEGIN") {
-		if key, err = os.ReadFile(k.GitHubAppPrivateKey); err != nil {
-			return fmt.Errorf("read POLSET_GITHUB_APP_PRIVATE_KEY: %w", err)
-		}
+	if k.GitHubAppPrivateKey, err = readPEM("POLSET_GITHUB_APP_PRIVATE_KEY", k.GitHubAppPrivateKey); err != nil {
+		return err
 	}
-	if block, _ := pem.Decode(key); block == nil {
-		return errors.New("POLSET_GITHUB_APP_PRIVATE_KEY holds no PEM block")
-	}
-	k.GitHubAppPrivateKey = string(key)
 	if k.GitHubWebhookSecret == "" {
 		return errors.New("POLSET_GITHUB_APP_ID needs POLSET_GITHUB_WEBHOOK_SECRET as well: without it nobody could tell GitHub's deliveries from others")
 	}
 	return nil
+}
+
+// readPEM returns the value of a setting that is PEM or the path of its file.
+func readPEM(name, value string) (string, error) {
+	if !strings.Contains(value, "-----BEGIN") {
+		content, err := os.ReadFile(value) // #nosec G304 -- the operator's own setting
+		if err != nil {
+			return "", fmt.Errorf("read %s: %w", name, err)
+		}
+		value = string(content)
+	}
+	if block, _ := pem.Decode([]byte(value)); block == nil {
+		return "", fmt.Errorf("%s holds no PEM block", name)
+	}
+	return value, nil
 }
 
 // apps finds the GitHub App: the operator's own, or the one that the manifest

@@ -51,6 +51,8 @@ type config struct {
 	TLSCert        string `name:"tls-cert" env:"POLSET_TLS_CERT" placeholder:"FILE" help:"Certificate chain (PEM); reloaded when it changes."`
 	TLSKey         string `name:"tls-key" env:"POLSET_TLS_KEY" placeholder:"FILE" help:"Key of the certificate (PEM)."`
 
+	bundleKey
+
 	RateLimit int `env:"POLSET_RATE_LIMIT" default:"30" placeholder:"N" help:"API requests a second for each token (${default}); 0 for no limit."`
 
 	appKeys
@@ -102,6 +104,9 @@ func (c *config) check() error {
 		return errors.New("POLSET_TLS_CERT and POLSET_TLS_KEY go together")
 	}
 	if err := c.checkApp(); err != nil {
+		return err
+	}
+	if err := c.checkBundleKey(); err != nil {
 		return err
 	}
 	for name, n := range map[string]int64{

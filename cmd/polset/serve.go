@@ -82,6 +82,7 @@ type node struct {
 	worker *ingest.Worker
 	upload *ingest.Uploader
 	loops  []loop
+	face   *api.API
 	echo   *echo.Echo
 	tls    *tls.Config
 }
@@ -132,6 +133,10 @@ func newNode(ctx context.Context, c config, log *zap.Logger) (_ *node, err error
 	if err := c.registerWebhooks(n, log, registry); err != nil {
 		return nil, err
 	}
+	bundles, err := c.newBundles(bucket, log)
+	if err != nil {
+		return nil, err
+	}
 	var limiter api.RateLimiter // nil: no limit
 	if c.RateLimit > 0 {
 		limiter = api.NewLimiter(c.RateLimit, time.Now)
@@ -141,6 +146,7 @@ func newNode(ctx context.Context, c config, log *zap.Logger) (_ *node, err error
 		Tokens: n.store, TokenRecords: n.store, OAuthClients: n.store, Audit: n.store, Heads: n.git, Objects: bucket,
 		Apps: c.apps(n.store), Installations: n.store, Repositories: n.github, Actions: n.store, SetupLinks: n.store,
 		Uploads: n.store, Uploader: n.upload, MaxArchiveBytes: c.MaxArchiveBytes, SpoolDir: c.spool(),
+		VersionsInForce: n.store, Bundles: bundles,
 		PublicURL: c.PublicURL, LinkKey: key.Derive("object links"),
 		BootstrapToken: polset.NewSecret(c.BootstrapToken), Conformance: c.Conformance,
 		GitHubURL: c.GitHubURL, GitHubAPIURL: c.GitHubAPIURL,
@@ -149,6 +155,7 @@ func newNode(ctx context.Context, c config, log *zap.Logger) (_ *node, err error
 	if err != nil {
 		return nil, err
 	}
+	n.face = face
 	face.Register(n.echo)
 	return n, c.registerPages(n, key, log)
 }
@@ -296,6 +303,7 @@ func (n *node) serve(ctx context.Context, listener net.Listener) error {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          zap.NewStdLog(n.log.Named("http")),
 	}
+	server.RegisterOnShutdown(n.face.Stop) // agents wait for longer than a stop may take
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	fmt.Fprintf(os.Stderr, "listening on %s://%s\n", scheme, listener.Addr())
