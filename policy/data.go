@@ -89,7 +89,7 @@ func (s *Set) parseData(name string, src []byte, room int64, p *problems) (value
 		return value, used, nil
 	}
 	src = bytes.TrimPrefix(src, []byte("\xEF\xBB\xBF")) // as OPA does
-	if deeper(src, maxDocumentNesting) {
+	if deeper(src) {
 		return nil, used, dataTooDeep(name)
 	}
 	if err := util.UnmarshalJSON(src, &value); err != nil {

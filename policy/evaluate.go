@@ -10,7 +10,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/topdown"
-	"github.com/open-policy-agent/opa/v1/topdown/print"
+	regoprint "github.com/open-policy-agent/opa/v1/topdown/print"
 
 	"github.com/polset/polset"
 )
@@ -29,7 +29,7 @@ func parseRun(raw []byte) (ast.Value, error) {
 	if raw == nil {
 		return ast.NewObject(), nil
 	}
-	if deeper(raw, maxDocumentNesting) {
+	if deeper(raw) {
 		return nil, fmt.Errorf("read the run's data: they nest deeper than %d levels", maxDocumentNesting)
 	}
 	object, err := parseObject(raw)
@@ -106,11 +106,11 @@ func (e *evaluation) evaluate(ctx context.Context, i int) polset.PolicyOutcome {
 		Status: polset.OutcomePassed,
 	}
 	prints := lines{room: &e.room}
-	value, err := e.ask(ctx, i, &prints)
+	value, problem := e.ask(ctx, i, &prints)
 	messages := lines{room: &e.room}
 	switch value := value.(type) {
 	case nil:
-		o.Status, o.Messages = polset.OutcomeErrored, []string{cut(err.Error(), maxMessageBytes)}
+		o.Status, o.Messages = polset.OutcomeErrored, []string{cut(problem, maxMessageBytes)}
 	case ast.Set:
 		value.Until(messages.addElement)
 		messages.more = value.Len() - len(messages.kept)
@@ -131,19 +131,19 @@ func (e *evaluation) evaluate(ctx context.Context, i int) polset.PolicyOutcome {
 const expected = "a set or an array is expected, which is empty where the policy passes"
 
 // ask returns the set or array that the query of the i-th policy gives, or
-// what is wrong with it, in a sentence for people.
-func (e *evaluation) ask(ctx context.Context, i int, prints *lines) (value ast.Value, err error) {
+// says in a sentence for people why there is none.
+func (e *evaluation) ask(ctx context.Context, i int, prints *lines) (value ast.Value, problem string) {
 	defer func() {
 		if r := recover(); r != nil {
-			value, err = nil, fmt.Errorf("OPA broke down on this policy (%v). Simplify it, and please report it to the operator of polset.", r) //nolint:staticcheck // a sentence for people
+			value, problem = nil, fmt.Sprintf("OPA broke down on this policy (%v). Simplify it, and please report it to the operator of polset.", r)
 		}
 	}()
 	q := e.program.queries[i]
 	if q.value == "" {
-		return nil, errors.New("The query holds no single expression that has a value; " + expected + ".") //nolint:staticcheck // likewise
+		return nil, "The query holds no single expression that has a value; " + expected + "."
 	}
 	n := 0
-	err = e.prepare(i, prints).Iter(ctx, func(result topdown.QueryResult) error {
+	err := e.prepare(i, prints).Iter(ctx, func(result topdown.QueryResult) error {
 		if n++; n > 1 {
 			return errors.New("enough")
 		}
@@ -152,17 +152,17 @@ func (e *evaluation) ask(ctx context.Context, i int, prints *lines) (value ast.V
 	})
 	switch {
 	case n > 1:
-		return nil, errors.New("The query gives more than one value; " + expected + ".") //nolint:staticcheck // likewise
+		return nil, "The query gives more than one value; " + expected + "."
 	case err != nil:
-		return nil, fmt.Errorf("OPA could not evaluate the policy: %w", err)
+		return nil, fmt.Sprintf("OPA could not evaluate the policy: %v", err)
 	case n == 0:
-		return nil, errors.New("The query is undefined for this plan; " + expected + ".") //nolint:staticcheck // likewise
+		return nil, "The query is undefined for this plan; " + expected + "."
 	}
 	switch value.(type) {
 	case ast.Set, *ast.Array:
-		return value, nil
+		return value, ""
 	}
-	return nil, fmt.Errorf("The query gives a value of type %s; %s.", ast.ValueName(value), expected) //nolint:staticcheck // likewise
+	return nil, fmt.Sprintf("The query gives a value of type %s; %s.", ast.ValueName(value), expected)
 }
 
 // prepare makes the query of the i-th policy ready. Whatever could tell one
@@ -191,7 +191,7 @@ func (e *evaluation) prepare(i int, prints *lines) *topdown.Query {
 type printHook struct{ *lines }
 
 // Print implements print.Hook.
-func (h printHook) Print(_ print.Context, line string) error {
+func (h printHook) Print(_ regoprint.Context, line string) error {
 	h.add(line)
 	return nil
 }

@@ -63,7 +63,10 @@ func cut(s string, limit int) string {
 	long := len(s) > limit
 	if long {
 		s = s[:limit]
-		for len(s) > 0 && !utf8.ValidString(s[max(0, len(s)-utf8.UTFMax):]) && len(s) > limit-utf8.UTFMax {
+		for range utf8.UTFMax - 1 { // what is left of a character
+			if r, n := utf8.DecodeLastRuneInString(s); r != utf8.RuneError || n != 1 {
+				break
+			}
 			s = s[:len(s)-1]
 		}
 	}

@@ -31,7 +31,7 @@ func ParsePlan(raw []byte) (*Plan, error) {
 		return nil, polset.Fail(polset.ClassLimit, "The plan is larger than %s, the limit for a plan in JSON.", size(maxPlanBytes))
 	}
 	raw = bytes.TrimPrefix(raw, []byte("\xEF\xBB\xBF"))
-	if deeper(raw, maxDocumentNesting) {
+	if deeper(raw) {
 		return nil, polset.Fail(polset.ClassLimit, "The plan nests deeper than %d levels, the limit for a plan in JSON.", maxDocumentNesting)
 	}
 	members, err := parseObject(raw)
@@ -89,8 +89,9 @@ func parseObject(raw []byte) (ast.Object, error) {
 	return object, nil
 }
 
-// deeper reports whether JSON nests deeper than limit. It need not be valid.
-func deeper(src []byte, limit int) bool {
+// deeper reports whether JSON, which need not be valid, nests deeper than
+// maxDocumentNesting.
+func deeper(src []byte) bool {
 	depth, quoted := 0, false
 	for i := 0; i < len(src); i++ {
 		switch c := src[i]; {
@@ -100,7 +101,7 @@ func deeper(src []byte, limit int) bool {
 			quoted = !quoted
 		case quoted:
 		case c == '{' || c == '[':
-			if depth++; depth > limit {
+			if depth++; depth > maxDocumentNesting {
 				return true
 			}
 		case c == '}' || c == ']':
