@@ -3,6 +3,7 @@ package check_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -321,6 +322,40 @@ func TestFaults(t *testing.T) {
 			}
 			w.told("check ended")
 		})
+	}
+}
+
+// What an engine says, even in its errors, is in no outcome and in no log as
+// long as it is secret.
+func TestSecretsInFaults(t *testing.T) {
+	s := set("s", "advisory", "a")
+	s.Parameters = []polset.ParameterDraft{{Key: "token", Value: polset.NewSecret("hunter2"), Sensitive: true}}
+	failure := &polset.Failure{Class: polset.ClassInternal, Retry: true, Message: "It choked on hunter2.", Err: errors.New("hunter2 is odd")}
+	for _, attempts := range []int{0, 5} {
+		for label, evaluate := range map[string]engine{
+			"of all": func(context.Context, policy.Evaluation) ([]policy.SetResult, error) { return nil, failure },
+			"of a set": func(context.Context, policy.Evaluation) ([]policy.SetResult, error) {
+				return []policy.SetResult{{Err: failure}}, nil
+			},
+			"a panic": func(_ context.Context, e policy.Evaluation) ([]policy.SetResult, error) {
+				panic(e.Sets[0].Parameters["token"])
+			},
+		} {
+			w := newWorld(t, evaluate)
+			due := task(s)
+			due.Attempts = attempts
+			r := w.judge(t.Context(), due)
+			seen := fmt.Sprintf("%+v", r.Outcomes)
+			if r.Failure != nil {
+				seen += r.Failure.Message
+			}
+			for _, entry := range w.logs.All() {
+				seen += fmt.Sprint(entry.Message, entry.ContextMap())
+			}
+			if strings.Contains(seen, "hunter2") || !strings.Contains(seen, "(sensitive)") {
+				t.Errorf("an error %s: %s", label, seen)
+			}
+		}
 	}
 }
 

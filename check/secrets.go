@@ -55,10 +55,10 @@ func secretsOf(sets ...polset.CheckSet) secrets {
 	return s
 }
 
-// failure returns a failure whose sentence has no secret.
+// failure returns a failure whose sentence has no secret, and without its cause.
 func (s secrets) failure(f *polset.Failure) *polset.Failure {
 	safe := *f
-	safe.Message = s.hide(f.Message)
+	safe.Message, safe.Err = s.hide(f.Message), nil
 	return &safe
 }
 
@@ -203,16 +203,13 @@ const cutOff = "…"
 // the text was cut off the beginning of one at its end. It takes time in
 // proportion to the text, whatever a policy makes of it.
 func spansOf(text, form string) []span {
-	body, cut := strings.CutSuffix(text, cutOff)
+	cut := strings.HasSuffix(text, cutOff)
 	if !strings.Contains(text, form[:min(len(form), leastSecret)]) || !cut && len(form) > len(text) {
 		return nil
 	}
-	if !cut {
-		body = text
-	}
 	// As much of the form as may occur, and how much of its beginning each part
 	// of it ends with (Knuth, Morris and Pratt).
-	form = form[:min(len(form), len(body)+1)]
+	form = form[:min(len(form), len(text)+1)]
 	border := make([]int, len(form))
 	for i, k := 1, 0; i < len(form); i++ {
 		for k > 0 && form[i] != form[k] {
@@ -225,19 +222,19 @@ func spansOf(text, form string) []span {
 	}
 	var spans []span
 	matched := 0
-	for i := range len(body) {
-		for matched > 0 && (matched == len(form) || body[i] != form[matched]) {
+	for i := range len(text) {
+		if cut && i == len(text)-len(cutOff) && matched >= leastSecret {
+			spans = append(spans, span{i - matched, i})
+		}
+		for matched > 0 && (matched == len(form) || text[i] != form[matched]) {
 			matched = border[matched-1]
 		}
-		if body[i] == form[matched] {
+		if text[i] == form[matched] {
 			matched++
 		}
 		if matched == len(form) {
 			spans = append(spans, span{i + 1 - matched, i + 1})
 		}
-	}
-	if cut && matched >= leastSecret && matched < len(form) {
-		spans = append(spans, span{len(body) - matched, len(body)})
 	}
 	return spans
 }
