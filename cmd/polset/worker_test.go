@@ -70,7 +70,7 @@ func manyKeys() string {
 
 // A hostile policy costs its own version, and its own set of a check.
 func TestCase92AHostilePolicyCostsItsOwn(t *testing.T) {
-	n := checked(t, "POLSET_WORKER_MEMORY=268435456", "POLSET_CHECK_TIMEOUT=1s")
+	n := checked(t, "POLSET_WORKER_MEMORY=67108864", "POLSET_CHECK_TIMEOUT=3s")
 	before := n.peak()
 	workspace := n.Workspace("w")
 	set := n.Guard(workspace, guard{name: "hostile", policies: map[string]guardPolicy{"a": {"mandatory", `deny contains "first"`}}})
@@ -82,7 +82,7 @@ func TestCase92AHostilePolicyCostsItsOwn(t *testing.T) {
 		t.Fatalf("the upload was answered %d, %v", code, err)
 	}
 	v := n.Version(version)
-	if text(v, "attributes", "error") != "limit" || !strings.Contains(text(v, "attributes", "error-message"), "more than 256 MiB of memory, the limit that POLSET_WORKER_MEMORY sets") {
+	if text(v, "attributes", "error") != "limit" || !strings.Contains(text(v, "attributes", "error-message"), "more than 64 MiB of memory, the limit that POLSET_WORKER_MEMORY sets") {
 		t.Errorf("the version is %v", get(v, "attributes"))
 	}
 
@@ -99,8 +99,8 @@ func TestCase92AHostilePolicyCostsItsOwn(t *testing.T) {
 	}
 	outcomes := n.Outcomes(run)
 	for name, want := range map[string]string{
-		"endless": "takes longer than 1s to evaluate, the limit that POLSET_CHECK_TIMEOUT sets",
-		"bomb":    "more than 256 MiB of memory, the limit that POLSET_WORKER_MEMORY sets",
+		"endless": "takes longer than 3s to evaluate, the limit that POLSET_CHECK_TIMEOUT sets",
+		"bomb":    "more than 64 MiB of memory, the limit that POLSET_WORKER_MEMORY sets",
 	} {
 		if said := text(outcomes[name], "attributes", "error"); !strings.Contains(said, want) {
 			t.Errorf("the error of %s is %q, want %s", name, said, want)

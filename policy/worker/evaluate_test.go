@@ -95,7 +95,7 @@ func TestEvaluateAPlanThatIsNone(t *testing.T) {
 }
 
 func TestEvaluateCase88(t *testing.T) {
-	p := newPool(t, func(c *worker.Config) { c.CheckTimeout, c.Grace = 200*time.Millisecond, time.Minute })
+	p := newPool(t, func(c *worker.Config) { c.CheckTimeout, c.Grace = 2*time.Second, time.Minute })
 	for _, source := range []string{
 		endless,
 		`deny contains "x" if { every a in numbers.range(1, 10000) { every b in numbers.range(1, 10000) { a * b > 0 } } }`,
@@ -104,7 +104,7 @@ func TestEvaluateCase88(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		wantFailure(t, results[0].Err, polset.ClassLimit, "takes longer than 200ms to evaluate, the limit that POLSET_CHECK_TIMEOUT sets.")
+		wantFailure(t, results[0].Err, polset.ClassLimit, "takes longer than 2s to evaluate, the limit that POLSET_CHECK_TIMEOUT sets.")
 		wantDenied(t, results[1], "after")
 	}
 	// It stopped when its time was over, and was not killed.
@@ -131,7 +131,7 @@ func TestEvaluateWhatCannotBeStopped(t *testing.T) {
 // TestEvaluateCase89 asks for more memory than there is: bit by bit, which the
 // worker's watch finds, and at once, which the system refuses.
 func TestEvaluateCase89(t *testing.T) {
-	p := newPool(t, func(c *worker.Config) { c.Memory = 128 << 20 })
+	p := newPool(t, func(c *worker.Config) { c.Memory, c.CheckTimeout = worker.MinMemory, 10*time.Minute })
 	for name, source := range map[string]string{
 		"case 89 a string-replace bomb": `x0 := "xxxxxxxxxx"
 x1 := replace(x0, "x", x0)
@@ -150,7 +150,7 @@ deny contains x4 if count(x4) > 0`,
 			}
 			wantDenied(t, results[0], "before")
 			wantDenied(t, results[2], "after")
-			wantFailure(t, results[1].Err, polset.ClassLimit, "The policies need more than 128 MiB of memory, the limit that POLSET_WORKER_MEMORY sets.")
+			wantFailure(t, results[1].Err, polset.ClassLimit, "The policies need more than 64 MiB of memory, the limit that POLSET_WORKER_MEMORY sets.")
 			for _, c := range p.causes()[before:] {
 				if c != "memory" {
 					t.Errorf("a worker died of %s", c)
@@ -237,11 +237,11 @@ func TestEvaluateCompilesOnce(t *testing.T) {
 
 // TestEvaluateDoesNotCountTheFetch: a storage that is slow is not the set's fault.
 func TestEvaluateDoesNotCountTheFetch(t *testing.T) {
-	p := newPool(t, func(c *worker.Config) { c.CheckTimeout, c.Grace = time.Second, 100*time.Millisecond })
+	p := newPool(t, func(c *worker.Config) { c.CheckTimeout, c.Grace = 2*time.Second, 100*time.Millisecond })
 	slow := set(says(`"x"`))
 	files := slow.Files
 	slow.Files = func(ctx context.Context) (fs.FS, error) {
-		<-time.After(1500 * time.Millisecond)
+		<-time.After(2500 * time.Millisecond)
 		return files(ctx)
 	}
 	results, err := p.Evaluate(t.Context(), evaluation(slow))

@@ -115,7 +115,7 @@ func TestInspectCase92(t *testing.T) {
 }
 
 func TestCase92MoreMemoryThanThereIs(t *testing.T) {
-	p := newPool(t, nil)
+	p := newPool(t, func(c *worker.Config) { c.Memory, c.InspectTimeout = 128<<20, 10*time.Minute })
 	before := resident(t)
 	stop, most := make(chan struct{}), make(chan int64)
 	go func() {
@@ -132,7 +132,7 @@ func TestCase92MoreMemoryThanThereIs(t *testing.T) {
 	}()
 	_, err := p.Inspect(t.Context(), many(9_900), "", polset.KindOPA)
 	close(stop)
-	wantFailure(t, err, polset.ClassLimit, "The policies need more than 256 MiB of memory, the limit that POLSET_WORKER_MEMORY sets.")
+	wantFailure(t, err, polset.ClassLimit, "The policies need more than 128 MiB of memory, the limit that POLSET_WORKER_MEMORY sets.")
 	if peak := <-most; peak > before+100<<20 {
 		t.Errorf("this process grew from %d to %d MiB", before>>20, peak>>20)
 	}
