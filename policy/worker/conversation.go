@@ -92,8 +92,6 @@ func (c *conversation) run(ctx context.Context, data []byte) (report, error) {
 func (c *conversation) hear(ctx context.Context, r report) error {
 	switch {
 	case r.Op == opNeed && c.files.fsys == nil && c.refused == nil && c.open != nil:
-		// Where this takes time, the policies do not.
-		c.timer.Stop()
 		fsys, err := c.open(ctx)
 		if err != nil {
 			c.refused = err
@@ -101,6 +99,7 @@ func (c *conversation) hear(ctx context.Context, r report) error {
 			return c.send(order{Op: opRefuse}, nil)
 		}
 		c.files.fsys = fsys
+		// What that took was not the policies' time.
 		c.timer.Reset(c.order.Budget + c.grace)
 		return c.send(order{Op: opBegin}, nil)
 	case r.Op == opAsk && r.Question != nil && c.files.fsys != nil && !c.asking:

@@ -167,7 +167,9 @@ func TestEvaluationsLeaveAWorkerFree(t *testing.T) {
 	}
 	<-g.arrived
 	<-g.arrived
-	if _, err := p.Inspect(t.Context(), rego("deny := []"), "", polset.KindOPA); err != nil {
+	soon, done := context.WithTimeout(t.Context(), 30*time.Second)
+	defer done()
+	if _, err := p.Inspect(soon, rego("deny := []"), "", polset.KindOPA); err != nil {
 		t.Error(err)
 	}
 	select {
