@@ -24,31 +24,13 @@ import (
 // how large it all is besides.
 func (s *Set) loadData(ctx context.Context, fsys fs.FS, names []string, p *problems) (storage.Store, int64, error) {
 	root := map[string]any{}
-	var total int64
-	for _, name := range names {
-		if err := ctx.Err(); err != nil {
-			return nil, 0, fmt.Errorf("load data: %w", err)
-		}
-		src, err := read(fsys, name, name, "the data files of a policy set", s.limits.DataBytes)
-		if err != nil {
-			return nil, 0, err
-		}
-		var value any
-		err = guard(name, func() error {
-			var used int64
-			value, used, err = s.parseData(name, src, s.limits.DataBytes-total, p)
-			total += used
-			return err
-		})
-		if err != nil {
-			return nil, 0, err
-		}
+	total, err := s.eachData(ctx, fsys, names, p, func(name string, value any) {
 		if !p.any() {
 			s.insertData(root, name, value, p)
 		}
-	}
-	if p.any() {
-		return nil, 0, nil
+	})
+	if err != nil || p.any() {
+		return nil, 0, err
 	}
 	data, err := ast.InterfaceToValue(root)
 	if err != nil {
@@ -59,6 +41,39 @@ func (s *Set) loadData(ctx context.Context, fsys fs.FS, names []string, p *probl
 		return nil, 0, fmt.Errorf("load data: unexpected value %T", data)
 	}
 	return inmem.NewFromASTObject(object), total, nil
+}
+
+// checkData finds what is wrong with each data file by itself, without holding
+// what it has read.
+func (s *Set) checkData(ctx context.Context, fsys fs.FS, names []string, p *problems) error {
+	_, err := s.eachData(ctx, fsys, names, p, func(string, any) {})
+	return err
+}
+
+// eachData calls f with what each data file holds, and returns how large they
+// are together.
+func (s *Set) eachData(ctx context.Context, fsys fs.FS, names []string, p *problems, f func(name string, value any)) (total int64, err error) {
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return 0, fmt.Errorf("load data: %w", err)
+		}
+		src, err := read(fsys, name, name, "the data files of a policy set", s.limits.DataBytes)
+		if err != nil {
+			return 0, err
+		}
+		err = guard(name, func() error {
+			value, used, err := s.parseData(name, src, s.limits.DataBytes-total, p)
+			total += used
+			if err == nil {
+				f(name, value)
+			}
+			return err
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	return total, nil
 }
 
 // parseData parses a data file that may take up to room bytes, and returns how

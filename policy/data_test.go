@@ -60,24 +60,26 @@ func TestDataFaults(t *testing.T) {
 		fsys   fstest.MapFS
 		class  polset.Class
 		want   string
+		// together says that it takes several files, or rules, to be wrong.
+		together bool
 	}{
-		{"no JSON", policy.Limits{}, repo("x/data.json", "{\n  \"a\": ]}"), polset.ClassPolicyInvalid, "x/data.json:2:8: this is no JSON: invalid character ']' looking for beginning of value"},
-		{"two values", policy.Limits{}, repo("x/data.json", "{} {}"), polset.ClassPolicyInvalid, "x/data.json:1:1: this is no JSON: "},
-		{"empty", policy.Limits{}, repo("x/data.json", ""), polset.ClassPolicyInvalid, "x/data.json:1:1: this is no JSON: "},
-		{"no YAML", policy.Limits{}, repo("x/data.yaml", "a: [\n"), polset.ClassPolicyInvalid, "x/data.yaml:1:1: this is no YAML: "},
-		{"YAML that contains itself", policy.Limits{}, repo("x/data.yaml", "a: &a [*a]"), polset.ClassPolicyInvalid, "x/data.yaml:1:1: this YAML stands for no JSON: yaml: anchor 'a' value contains itself"},
-		{"a root that is no object", policy.Limits{}, repo("data.json", "[]"), polset.ClassPolicyInvalid, "data.json:1:1: this file must hold an object, since it adds to data"},
-		{"a value twice", policy.Limits{}, repo("x/data.json", `{"a": {"b": 1}}`, "x/data.yaml", "a: {b: 1}"), polset.ClassPolicyInvalid, "x/data.yaml:1:1: another data file defines data.x.a.b as well"},
-		{"below no object", policy.Limits{}, repo("data.json", `{"x": 1}`, "x/y/data.json", "{}"), polset.ClassPolicyInvalid, "x/y/data.json:1:1: another data file gives data.x a value that is no object"},
-		{"no object beside an object", policy.Limits{}, repo("x/y/data.json", "{}", "x/data.json", "1"), polset.ClassPolicyInvalid, "x/y/data.json:1:1: another data file gives data.x a value that is no object"},
-		{"where a rule is", policy.Limits{}, repo("q/data.json", `{"deny": []}`), polset.ClassPolicyInvalid, "q.rego:3:1: conflicting rule for data path q/deny found"},
-		{"an LFS pointer", policy.Limits{}, repo("x/data.json", "version https://git-lfs.github.com/spec/v1\n"), polset.ClassLFSUnsupported, "x/data.json:1:1: "},
-		{"case 92 a file that is too large", policy.Limits{DataBytes: 10}, repo("x/data.json", `"123456789"`), polset.ClassLimit, "x/data.json:1:1: this file is larger than 10 bytes, the limit for the data files of a policy set"},
-		{"case 92 files that are too large", policy.Limits{DataBytes: 20}, repo("x/data.json", `"123456789"`, "y/data.json", `"123456789"`), polset.ClassLimit, "y/data.json:1:1: with this file, the data files of the policy set exceed 20 bytes, the limit for all of them together"},
-		{"case 92 nested JSON", policy.Limits{}, repo("x/data.json", strings.Repeat("[", 501)+strings.Repeat("]", 501)), polset.ClassLimit, "x/data.json:1:1: this file nests deeper than 500 levels, the limit for data"},
-		{"case 92 nested YAML", policy.Limits{}, repo("x/data.yaml", strings.Repeat("[", 501)+strings.Repeat("]", 501)), polset.ClassLimit, "x/data.yaml:1:1: this file nests deeper than 500 levels, the limit for data"},
-		{"case 92 a YAML bomb", policy.Limits{}, repo("x/data.yaml", bomb), polset.ClassLimit, "x/data.yaml:1:1: with this file, the data files of the policy set exceed 10 MiB"},
-		{"case 92 laughs", policy.Limits{}, repo("x/data.yaml", laughs), polset.ClassLimit, "x/data.yaml:1:1: with this file"},
+		{"no JSON", policy.Limits{}, repo("x/data.json", "{\n  \"a\": ]}"), polset.ClassPolicyInvalid, "x/data.json:2:8: this is no JSON: invalid character ']' looking for beginning of value", false},
+		{"two values", policy.Limits{}, repo("x/data.json", "{} {}"), polset.ClassPolicyInvalid, "x/data.json:1:1: this is no JSON: ", false},
+		{"empty", policy.Limits{}, repo("x/data.json", ""), polset.ClassPolicyInvalid, "x/data.json:1:1: this is no JSON: ", false},
+		{"no YAML", policy.Limits{}, repo("x/data.yaml", "a: [\n"), polset.ClassPolicyInvalid, "x/data.yaml:1:1: this is no YAML: ", false},
+		{"YAML that contains itself", policy.Limits{}, repo("x/data.yaml", "a: &a [*a]"), polset.ClassPolicyInvalid, "x/data.yaml:1:1: this YAML stands for no JSON: yaml: anchor 'a' value contains itself", false},
+		{"a root that is no object", policy.Limits{}, repo("data.json", "[]"), polset.ClassPolicyInvalid, "data.json:1:1: this file must hold an object, since it adds to data", true},
+		{"a value twice", policy.Limits{}, repo("x/data.json", `{"a": {"b": 1}}`, "x/data.yaml", "a: {b: 1}"), polset.ClassPolicyInvalid, "x/data.yaml:1:1: another data file defines data.x.a.b as well", true},
+		{"below no object", policy.Limits{}, repo("data.json", `{"x": 1}`, "x/y/data.json", "{}"), polset.ClassPolicyInvalid, "x/y/data.json:1:1: another data file gives data.x a value that is no object", true},
+		{"no object beside an object", policy.Limits{}, repo("x/y/data.json", "{}", "x/data.json", "1"), polset.ClassPolicyInvalid, "x/y/data.json:1:1: another data file gives data.x a value that is no object", true},
+		{"where a rule is", policy.Limits{}, repo("q/data.json", `{"deny": []}`), polset.ClassPolicyInvalid, "q.rego:3:1: conflicting rule for data path q/deny found", true},
+		{"an LFS pointer", policy.Limits{}, repo("x/data.json", "version https://git-lfs.github.com/spec/v1\n"), polset.ClassLFSUnsupported, "x/data.json:1:1: ", false},
+		{"case 92 a file that is too large", policy.Limits{DataBytes: 10}, repo("x/data.json", `"123456789"`), polset.ClassLimit, "x/data.json:1:1: this file is larger than 10 bytes, the limit for the data files of a policy set", false},
+		{"case 92 files that are too large", policy.Limits{DataBytes: 20}, repo("x/data.json", `"123456789"`, "y/data.json", `"123456789"`), polset.ClassLimit, "y/data.json:1:1: with this file, the data files of the policy set exceed 20 bytes, the limit for all of them together", false},
+		{"case 92 nested JSON", policy.Limits{}, repo("x/data.json", strings.Repeat("[", 501)+strings.Repeat("]", 501)), polset.ClassLimit, "x/data.json:1:1: this file nests deeper than 500 levels, the limit for data", false},
+		{"case 92 nested YAML", policy.Limits{}, repo("x/data.yaml", strings.Repeat("[", 501)+strings.Repeat("]", 501)), polset.ClassLimit, "x/data.yaml:1:1: this file nests deeper than 500 levels, the limit for data", false},
+		{"case 92 a YAML bomb", policy.Limits{}, repo("x/data.yaml", bomb), polset.ClassLimit, "x/data.yaml:1:1: with this file, the data files of the policy set exceed 10 MiB", false},
+		{"case 92 laughs", policy.Limits{}, repo("x/data.yaml", laughs), polset.ClassLimit, "x/data.yaml:1:1: with this file", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.fsys["policies.hcl"] = &fstest.MapFile{Data: []byte(askData)}
@@ -88,6 +90,12 @@ func TestDataFaults(t *testing.T) {
 			}
 			_, err = set.Compile(t.Context(), c.fsys)
 			wantFailure(t, err, c.class, c.want)
+			// What is wrong with a file by itself is found at ingest.
+			if err := set.Validate(t.Context(), c.fsys); !c.together {
+				wantFailure(t, err, c.class, c.want)
+			} else if err != nil {
+				t.Errorf("validated: %v", err)
+			}
 		})
 	}
 }

@@ -65,7 +65,7 @@ func TestCase92DataIsBounded(t *testing.T) {
 			for i := range c.files {
 				fsys[fmt.Sprintf(c.dir, i)+"/data.json"] = &fstest.MapFile{Data: []byte(c.content)}
 			}
-			set, err := policy.Read(fsys, "", polset.KindOPA)
+			set, err := policy.Limits{DataBytes: 1 << 30}.Read(fsys, "", polset.KindOPA)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -32,8 +32,8 @@ type compiledQuery struct {
 
 // Compile makes the set that lies in fsys ready to be evaluated. It finds at
 // least the faults that Inspect finds, and tells them in the same way; those
-// of data files are found here only. A set of another kind than OPA is a
-// *polset.Failure too.
+// that data files have only together, or with rules, are found here alone. A
+// set of another kind than OPA is a *polset.Failure too.
 func (s *Set) Compile(ctx context.Context, fsys fs.FS) (*Program, error) {
 	if s.Kind != polset.KindOPA {
 		return nil, polset.Fail(polset.ClassInternal, "This polset has no engine that evaluates %s policies.", s.Kind)

@@ -20,6 +20,9 @@ func (s *Set) validateRego(ctx context.Context, fsys fs.FS, p *problems) ([]sum,
 	if err != nil || p.any() {
 		return nil, err
 	}
+	if err := s.checkData(ctx, fsys, l.files.data, p); err != nil || p.any() {
+		return nil, err
+	}
 	var sums []sum
 	err = guard(s.Config, func() error {
 		r, err := newReach(ctx, l.compiler.Modules, l.contents)

@@ -22,8 +22,8 @@ func (s *Set) Validate(ctx context.Context, fsys fs.FS) error {
 // repository and holds at least the set's directory and what Outside names.
 // It returns what a version shows of them, in the order of their declaration.
 //
-// An OPA set is compiled whole, and each query must find a rule or a package
-// in it. Of a Sentinel set, each local source must be there. Where the
+// An OPA set is compiled whole, each query must find a rule or a package in
+// it, and each data file must be JSON or YAML. Of a Sentinel set, each local source must be there. Where the
 // content is at fault, the error is a *polset.Failure of class
 // policy-invalid, lfs-unsupported or limit, whose cause is an *Invalid; it
 // lists everything that is wrong, as far as one fault does not hide another.
