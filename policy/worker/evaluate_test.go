@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -151,10 +152,9 @@ deny contains x4 if count(x4) > 0`,
 			wantDenied(t, results[0], "before")
 			wantDenied(t, results[2], "after")
 			wantFailure(t, results[1].Err, polset.ClassLimit, "The policies need more than 64 MiB of memory, the limit that POLSET_WORKER_MEMORY sets.")
-			for _, c := range p.causes()[before:] {
-				if c != "memory" {
-					t.Errorf("a worker died of %s", c)
-				}
+			// The first had something else in its memory, and may not have been fair.
+			if died := p.causes()[before:]; !slices.Equal(died, []string{"memory", "memory"}) {
+				t.Errorf("workers died of %q", died)
 			}
 		})
 	}
