@@ -23,11 +23,11 @@ func (s *Set) Validate(ctx context.Context, fsys fs.FS) error {
 // It returns what a version shows of them, in the order of their declaration.
 //
 // An OPA set is compiled whole, each query must find a rule or a package in
-// it, and each data file must be JSON or YAML. Of a Sentinel set, each local source must be there. Where the
-// content is at fault, the error is a *polset.Failure of class
-// policy-invalid, lfs-unsupported or limit, whose cause is an *Invalid; it
-// lists everything that is wrong, as far as one fault does not hide another.
-// Any other error is one of reading fsys, or that of ctx.
+// it, and each data file must be JSON or YAML. Of a Sentinel set, each local
+// source must be there. Where the content is at fault, the error is a
+// *polset.Failure of class policy-invalid, lfs-unsupported or limit, whose
+// cause is an *Invalid; it lists everything that is wrong, as far as one fault
+// does not hide another. Any other error is one of reading fsys, or that of ctx.
 //
 // ctx is looked at between files, between the stages of OPA's compiler and
 // between queries; OPA does not let go in between.
