@@ -111,11 +111,10 @@ func (k *checkCommand) write(r report) error {
 			return fmt.Errorf("write the report: %w", err)
 		}
 	}
-	if shown == "table" && r.Err != nil {
-		return nil
-	}
-	if err := r.write(os.Stdout, shown); err != nil {
-		return fmt.Errorf("write the report: %w", err)
+	if shown != "table" || r.Err == nil {
+		if err := r.write(os.Stdout, shown); err != nil {
+			return fmt.Errorf("write the report: %w", err)
+		}
 	}
 	return nil
 }

@@ -116,9 +116,9 @@ func (r report) junitErrors() junitSuite {
 func (s reportSet) junit() junitSuite {
 	suite := junitSuite{Name: plain(s.PolicySetName)}
 	if s.Error != "" {
-		messages := []string{s.ErrorMessage}
-		if len(s.Diagnostics) > 0 {
-			messages = nil
+		messages := make([]string, 0, len(s.Diagnostics)+1)
+		if len(s.Diagnostics) == 0 {
+			messages = append(messages, s.ErrorMessage)
 		}
 		for _, d := range s.Diagnostics {
 			messages = append(messages, fmt.Sprintf("%s:%d:%d: %s", s.file(d.File), d.Line, d.Column, d.Message))

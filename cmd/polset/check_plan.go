@@ -32,7 +32,7 @@ func (p *openedPlan) Close() error {
 // openPlan opens the plan. Standard input has no size: it is spooled first.
 func openPlan(ctx context.Context, name string) (*openedPlan, error) {
 	if name != "-" {
-		f, err := os.Open(name)
+		f, err := os.Open(name) //nolint:gosec // it is the user's own
 		if err != nil {
 			return nil, fmt.Errorf("read the plan: %w", err)
 		}

@@ -222,7 +222,7 @@ func unpackPlan(upload io.Reader) (string, error) {
 		return "", err
 	}
 	if _, err := archive.Next(); !errors.Is(err, io.EOF) {
-		return "", fmt.Errorf("something follows the plan: %v", err)
+		return "", fmt.Errorf("something follows the plan: %w", errors.Join(err, errors.ErrUnsupported))
 	}
 	return string(plan), nil
 }
