@@ -95,7 +95,9 @@ func isNonsense(err error) bool {
 //
 // An allocation that fails is fatal, with words that depend on what it was for.
 // The garbage collector does not look at whether one succeeded: it uses it, and
-// dies of a SIGSEGV of its own, which looks unlike a nil pointer in Go code.
+// dies of a SIGSEGV of its own, which looks unlike a nil pointer in Go code. For
+// want of a thread it may be the memory's fault, where threads are those of C, or
+// the host's: that counts as the latter, and the next attempt knows more.
 func lastWords(stderr string) cause {
 	lines := bufio.NewScanner(strings.NewReader(stderr))
 	for lines.Scan() {
@@ -110,6 +112,8 @@ func lastWords(stderr string) cause {
 			fatal && (strings.Contains(line, "out of memory") || strings.Contains(line, "cannot allocate memory")),
 			strings.Contains(line, "ThreadSanitizer failed to allocate"):
 			return causeMemory
+		case strings.Contains(line, "pthread_create failed"), strings.Contains(line, "failed to create new OS thread"):
+			return causeForeign
 		case fatal:
 			return causeCrash
 		}

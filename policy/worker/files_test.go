@@ -132,16 +132,17 @@ func TestFramesAreBounded(t *testing.T) {
 
 func TestLastWords(t *testing.T) {
 	for words, want := range map[string]cause{
-		"fatal error: runtime: out of memory\n\nruntime stack:":                           causeMemory,
-		"fatal error: out of memory allocating heap arena metadata\n":                     causeMemory,
-		"fatal error: runtime: cannot allocate memory\n":                                  causeMemory,
-		"SIGSEGV: segmentation violation\nPC=0x43353d m=0 sigcode=1 addr=0x0\n":           causeMemory,
-		"==1==ERROR: ThreadSanitizer failed to allocate 0x536000 (5464064) bytes":         causeMemory,
-		"runtime: goroutine stack exceeds 268435456-byte limit\nfatal error: stack overf": causeStack,
-		"panic: runtime error: invalid memory address\n[signal SIGSEGV: segmentation":     causeCrash,
-		"panic: fatal error: out of memory\n\nfatal error: out of memory":                 causeCrash,
-		"fatal error: all goroutines are asleep - deadlock!":                              causeCrash,
-		"runtime: failed to create new OS thread (have 5 already; errno=11)":              causeCrash,
+		"fatal error: runtime: out of memory\n\nruntime stack:":                                causeMemory,
+		"fatal error: out of memory allocating heap arena metadata\n":                          causeMemory,
+		"fatal error: runtime: cannot allocate memory\n":                                       causeMemory,
+		"SIGSEGV: segmentation violation\nPC=0x43353d m=0 sigcode=1 addr=0x0\n":                causeMemory,
+		"==1==ERROR: ThreadSanitizer failed to allocate 0x536000 (5464064) bytes":              causeMemory,
+		"runtime: goroutine stack exceeds 268435456-byte limit\nfatal error: stack overf":      causeStack,
+		"panic: runtime error: invalid memory address\n[signal SIGSEGV: segmentation":          causeCrash,
+		"panic: fatal error: out of memory\n\nfatal error: out of memory":                      causeCrash,
+		"fatal error: all goroutines are asleep - deadlock!":                                   causeCrash,
+		"runtime: failed to create new OS thread (have 5 already; errno=11)":                   causeForeign,
+		"runtime/cgo: pthread_create failed: Resource temporarily unavailable\nSIGABRT: abort": causeForeign,
 		"SIGQUIT: quit": causeCrash,
 		"":              causeCrash,
 	} {

@@ -307,7 +307,9 @@ func (neverEnds) Read(p []byte) (int, error) {
 
 func TestMetrics(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
-	p := newPool(t, func(c *worker.Config) { c.Registerer, c.Memory, c.InspectTimeout = reg, worker.MinMemory, 10*time.Minute })
+	p := newPool(t, func(c *worker.Config) {
+		c.Registerer, c.Memory, c.InspectTimeout = reg, worker.MinMemory, 10*time.Minute
+	})
 	_, err := p.Inspect(t.Context(), many(5000), "", polset.KindOPA)
 	wantFailure(t, err, polset.ClassLimit, "POLSET_WORKER_MEMORY")
 	if _, err := p.Evaluate(t.Context(), evaluation()); err != nil {
