@@ -161,7 +161,7 @@ func set(fsys fs.FS) policy.SetEvaluation {
 
 // wantFailure checks the class and a part of the message, and whether the same is
 // worth another attempt: what is the content's fault is not.
-func wantFailure(t *testing.T, err error, class polset.Class, part string) *polset.Failure {
+func wantFailure(t *testing.T, err error, class polset.Class, part string) {
 	t.Helper()
 	var f *polset.Failure
 	if !errors.As(err, &f) {
@@ -170,7 +170,6 @@ func wantFailure(t *testing.T, err error, class polset.Class, part string) *pols
 	if f.Class != class || !strings.Contains(f.Message, part) || f.Retry != (class == polset.ClassInternal) {
 		t.Fatalf("got %s (retry %t): %.300s\nwant %s: %s", f.Class, f.Retry, f.Message, class, part)
 	}
-	return f
 }
 
 // wantDenied checks that a set was evaluated and says something.
