@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 
@@ -90,23 +89,16 @@ func TestHideAlways(t *testing.T) {
 	})
 }
 
-// Who writes both parameters and policies must not hold the server up. The
-// limits are far from what it takes, and nearer than what a slip would cost.
+// Who writes both parameters and policies must not hold the server up: where a
+// slip makes it quadratic, this does not come to its end.
 func TestHideIsBounded(t *testing.T) {
-	deadline := func(label string, do func()) {
-		start := time.Now()
-		do()
-		if took := time.Since(start); took > 30*time.Second {
-			t.Errorf("%s took %s", label, took)
-		}
-	}
-	deadline("a text of one letter", func() {
+	t.Run("a text of one letter", func(t *testing.T) {
 		got := secretsOf(withSecrets(strings.Repeat("a", 8<<10))).hide(strings.Repeat("a", maxText))
 		if got != hidden {
 			t.Errorf("%.100q", got)
 		}
 	})
-	deadline("a document of many members", func() {
+	t.Run("a document of many members", func(t *testing.T) {
 		var members []string
 		for i := range 30_000 {
 			members = append(members, fmt.Sprintf("aaaa%d", i))
@@ -120,7 +112,7 @@ func TestHideIsBounded(t *testing.T) {
 			t.Errorf("%d forms are kept", len(s.forms))
 		}
 	})
-	deadline("many large values", func() {
+	t.Run("many large values", func(t *testing.T) {
 		values := make([]string, polset.MaxParameters)
 		for i := range values {
 			values[i] = strings.Repeat("\x01", 256<<10) + fmt.Sprint(i)
