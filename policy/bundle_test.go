@@ -60,7 +60,7 @@ func loaded(t *testing.T, bundles map[string][]byte) (map[string]*bundle.Bundle,
 	t.Helper()
 	read := map[string]*bundle.Bundle{}
 	for name, content := range bundles {
-		b, err := bundle.NewCustomReader(bundle.NewTarballLoaderWithBaseURL(bytes.NewReader(content), "")).Read()
+		b, err := bundle.NewCustomReader(bundle.NewTarballLoaderWithBaseURL(bytes.NewReader(content), "")).WithProcessAnnotations(true).Read()
 		if err != nil {
 			return nil, err
 		}

@@ -43,15 +43,8 @@ func (s *Set) loadData(ctx context.Context, fsys fs.FS, names []string, p *probl
 	return inmem.NewFromASTObject(object), total, nil
 }
 
-// checkData finds what is wrong with each data file by itself, without holding
-// what it has read.
-func (s *Set) checkData(ctx context.Context, fsys fs.FS, names []string, p *problems) error {
-	_, err := s.eachData(ctx, fsys, names, p, func(string, any) {})
-	return err
-}
-
-// eachData calls f with what each data file holds, and returns how large they
-// are together.
+// eachData calls f with what each data file holds that can be read, and returns
+// how large they are together.
 func (s *Set) eachData(ctx context.Context, fsys fs.FS, names []string, p *problems, f func(name string, value any)) (total int64, err error) {
 	for _, name := range names {
 		if err := ctx.Err(); err != nil {
@@ -62,9 +55,10 @@ func (s *Set) eachData(ctx context.Context, fsys fs.FS, names []string, p *probl
 			return 0, err
 		}
 		err = guard(name, func() error {
+			wrong := p.count()
 			value, used, err := s.parseData(name, src, s.limits.DataBytes-total, p)
 			total += used
-			if err == nil {
+			if err == nil && p.count() == wrong {
 				f(name, value)
 			}
 			return err

@@ -124,6 +124,8 @@ func (p *problems) addHCL(file string, diags hcl.Diagnostics) {
 
 func (p *problems) any() bool { return len(p.found) > 0 }
 
+func (p *problems) count() int { return len(p.found) + p.dropped }
+
 // failure returns the collected problems as a policy-invalid failure, nil
 // where there are none.
 func (p *problems) failure() error {

@@ -30,10 +30,9 @@ type compiledQuery struct {
 	value    ast.Var // which takes its value; "" where it has none that says something
 }
 
-// Compile makes the set that lies in fsys ready to be evaluated. It finds at
-// least the faults that Inspect finds, and tells them in the same way; those
-// that data files have only together, or with rules, are found here alone. A
-// set of another kind than OPA is a *polset.Failure too.
+// Compile makes the set that lies in fsys ready to be evaluated. It finds no
+// fault that Inspect does not find, and tells those that nobody could evaluate.
+// A set of another kind than OPA is a *polset.Failure too.
 func (s *Set) Compile(ctx context.Context, fsys fs.FS) (*Program, error) {
 	if s.Kind != polset.KindOPA {
 		return nil, polset.Fail(polset.ClassInternal, "This polset has no engine that evaluates %s policies.", s.Kind)
@@ -55,22 +54,12 @@ func (s *Set) Compile(ctx context.Context, fsys fs.FS) (*Program, error) {
 	}
 	program := &Program{
 		policies: s.Summaries(),
+		queries:  l.compiled,
 		compiler: l.compiler,
 		data:     data,
 		size:     programSize(l.bytes, dataBytes),
 	}
-	err = guard(s.Config, func() error {
-		if err := s.checkConflicts(ctx, l.compiler, data, &p); err != nil || p.any() {
-			return err
-		}
-		for i, policy := range s.Policies {
-			if err := ctx.Err(); err != nil {
-				return fmt.Errorf("compile policies: %w", err)
-			}
-			program.queries = append(program.queries, s.compileQuery(l.compiler, policy, l.queries[i], &p))
-		}
-		return nil
-	})
+	err = guard(s.Config, func() error { return s.checkConflicts(ctx, l.compiler, data, &p) })
 	if err != nil {
 		return nil, err
 	}
@@ -97,8 +86,8 @@ func (s *Set) checkConflicts(ctx context.Context, compiler *ast.Compiler, data s
 
 // compileQuery compiles a query so that its value is bound to a variable, as
 // OPA's own rego package does.
-func (s *Set) compileQuery(compiler *ast.Compiler, policy Policy, body ast.Body, p *problems) compiledQuery {
-	q := compiledQuery{compiler: compiler.QueryCompiler().WithEnablePrintStatements(true)}
+func compileQuery(compiler *ast.Compiler, body ast.Body) (q compiledQuery, err error) {
+	q = compiledQuery{compiler: compiler.QueryCompiler().WithEnablePrintStatements(true)}
 	value := ast.Var(ast.WildcardPrefix + "polset")
 	q.compiler.WithStageAfterID(ast.StageResolveRefs, ast.QueryCompilerStageDefinition{
 		Name: "polset", MetricName: "polset",
@@ -122,11 +111,8 @@ func (s *Set) compileQuery(compiler *ast.Compiler, policy Policy, body ast.Body,
 			return body, nil
 		},
 	})
-	var err error
-	if q.body, err = q.compiler.Compile(body); err != nil {
-		p.addf(s.Config, policy.at, "the query of policy %q does not compile: %s", policy.Name, regoMessage(regoErrors(err)[0]))
-	}
-	return q
+	q.body, err = q.compiler.Compile(body)
+	return q, err
 }
 
 // What a program takes at most for each byte that it was compiled from, with

@@ -20,7 +20,7 @@ func (s *Set) validateRego(ctx context.Context, fsys fs.FS, p *problems) ([]sum,
 	if err != nil || p.any() {
 		return nil, err
 	}
-	if err := s.checkData(ctx, fsys, l.files.data, p); err != nil || p.any() {
+	if err := s.checkData(ctx, fsys, l.files.data, l.compiler.RuleTree, p); err != nil || p.any() {
 		return nil, err
 	}
 	var sums []sum
@@ -45,6 +45,7 @@ type loadedRego struct {
 	bytes    int64          // of their text
 	compiler *ast.Compiler
 	queries  []ast.Body // as they were parsed, in the order of the policies
+	compiled []compiledQuery
 }
 
 // loadRego parses and compiles the set and its queries, for evaluation or just
@@ -54,7 +55,7 @@ func (s *Set) loadRego(ctx context.Context, fsys fs.FS, evaluation bool, p *prob
 	if err != nil {
 		return loadedRego{}, err
 	}
-	parser := newRegoParser()
+	parser := newRegoParser(!evaluation)
 	parsed, err := s.parseRego(ctx, fsys, parser, files.rego, p)
 	if err != nil {
 		return loadedRego{}, err
@@ -66,7 +67,7 @@ func (s *Set) loadRego(ctx context.Context, fsys fs.FS, evaluation bool, p *prob
 	if err != nil || p.any() {
 		return loadedRego{}, err
 	}
-	queries := make([]ast.Body, len(s.Policies))
+	queries, compiled := make([]ast.Body, len(s.Policies)), make([]compiledQuery, len(s.Policies))
 	for i, policy := range s.Policies {
 		if err := ctx.Err(); err != nil {
 			return loadedRego{}, fmt.Errorf("validate policies: %w", err)
@@ -78,14 +79,14 @@ func (s *Set) loadRego(ctx context.Context, fsys fs.FS, evaluation bool, p *prob
 				policy.Name, maxRegoBody, maxRegoNesting)
 		}
 		err := guard(s.Config, func() error {
-			queries[i] = s.checkQuery(compiler, parser, policy, len(files.data) > 0, p)
+			queries[i], compiled[i] = s.checkQuery(compiler, parser, policy, len(files.data) > 0, p)
 			return nil
 		})
 		if err != nil {
 			return loadedRego{}, err
 		}
 	}
-	return loadedRego{files, parsed.contents, parsed.bytes, compiler, queries}, nil
+	return loadedRego{files, parsed.contents, parsed.bytes, compiler, queries, compiled}, nil
 }
 
 // regoFiles is what OPA would load of a set.
@@ -259,17 +260,22 @@ func regoMessage(e *ast.Error) string {
 const maxMissing = 10
 
 // checkQuery compiles a policy's query, finds what it asks for and returns it
-// as it was parsed. A query that finds nothing is undefined for ever, and its
+// as it was parsed, too. A query that finds nothing is undefined for ever, and its
 // policy would neither pass nor fail.
-func (s *Set) checkQuery(compiler *ast.Compiler, parser regoParser, policy Policy, data bool, p *problems) ast.Body {
+func (s *Set) checkQuery(compiler *ast.Compiler, parser regoParser, policy Policy, data bool, p *problems) (body ast.Body, q compiledQuery) {
 	body, err := parser.query(policy.Query)
 	if err == nil {
-		_, err = compiler.QueryCompiler().WithEnablePrintStatements(true).Compile(body)
+		if q, err = compileQuery(compiler, body); err != nil {
+			// Of the query as it is written, OPA says it better.
+			if _, plain := compiler.QueryCompiler().WithEnablePrintStatements(true).Compile(body); plain != nil {
+				err = plain
+			}
+		}
 	}
 	if err != nil {
 		errs := regoErrors(err)
 		p.addf(s.Config, policy.at, "the query of policy %q does not compile: %s", policy.Name, regoMessage(errs[0]))
-		return nil
+		return nil, q
 	}
 
 	found := false
@@ -295,7 +301,7 @@ func (s *Set) checkQuery(compiler *ast.Compiler, parser regoParser, policy Polic
 		p.addf(s.Config, policy.at, "the query of policy %q names %s, but no .rego file in %s defines that rule or package",
 			policy.Name, strings.Join(missing, " and "), inDir(s.Dir))
 	}
-	return body
+	return body, q
 }
 
 // resolves reports whether ref leads to a rule or a package: data.a.b.deny,
@@ -303,7 +309,7 @@ func (s *Set) checkQuery(compiler *ast.Compiler, parser regoParser, policy Polic
 func resolves(compiler *ast.Compiler, ref ast.Ref) bool {
 	node := compiler.RuleTree
 	for i, term := range ref {
-		if i > 0 && (len(node.Values) > 0 || !term.IsGround()) {
+		if i > 0 && (len(node.Values) > 0 || !ast.IsConstant(term.Value)) {
 			return true
 		}
 		if node = node.Child(term.Value); node == nil {

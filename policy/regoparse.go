@@ -11,10 +11,12 @@ import (
 // A regoParser parses Rego of either version.
 type regoParser struct{ v1, v0 ast.ParserOptions }
 
-func newRegoParser() regoParser {
+// newRegoParser returns a parser. One that inspects looks at METADATA comments,
+// too: OPA refuses to load what is broken there, and nothing else needs them.
+func newRegoParser(inspects bool) regoParser {
 	return regoParser{
-		v1: ast.ParserOptions{RegoVersion: ast.RegoV1, Capabilities: capabilities(ast.RegoV1)},
-		v0: ast.ParserOptions{RegoVersion: ast.RegoV0, Capabilities: capabilities(ast.RegoV0)},
+		v1: ast.ParserOptions{RegoVersion: ast.RegoV1, ProcessAnnotation: inspects, Capabilities: capabilities(ast.RegoV1)},
+		v0: ast.ParserOptions{RegoVersion: ast.RegoV0, ProcessAnnotation: inspects, Capabilities: capabilities(ast.RegoV0)},
 	}
 }
 
@@ -28,18 +30,27 @@ func newRegoParser() regoParser {
 // are found by v1 only after it has read the whole file.
 func (rp regoParser) parse(file, src string) (*ast.Module, ast.Errors) {
 	module, err := ast.ParseModuleWithOpts(file, src, rp.v1)
-	if err == nil {
+	if err == nil && len(ast.CheckRegoV1WithOptions(module, onlyV0())) == 0 {
 		return module, nil
 	}
-	v1 := regoErrors(err)
-	module, err = ast.ParseModuleWithOpts(file, src, rp.v0)
-	if err == nil {
+	old, errV0 := ast.ParseModuleWithOpts(file, src, rp.v0)
+	switch {
+	case errV0 == nil:
+		return old, nil
+	case err == nil:
 		return module, nil
 	}
-	if v0 := regoErrors(err); furthest(v0) > furthest(v1) {
+	v1, v0 := regoErrors(err), regoErrors(errV0)
+	if furthest(v0) > furthest(v1) {
 		return nil, v0
 	}
 	return nil, v1
+}
+
+// onlyV0 is what v1 refuses no sooner than it compiles, and v0 lets pass: a file
+// of old helpers without a body in braces looks like either.
+func onlyV0() ast.RegoCheckOptions {
+	return ast.RegoCheckOptions{NoDuplicateImports: true, NoRootDocumentOverrides: true, NoDeprecatedBuiltins: true}
 }
 
 // query parses a query of either version.
