@@ -47,7 +47,7 @@ func ReadBundle(ctx context.Context, fsys fs.FS, dir string) (*Bundle, error) {
 		return nil, err
 	}
 	var p problems
-	parsed, err := s.parseRego(ctx, fsys, newRegoParser(false), files.rego, &p)
+	parsed, err := s.parseRego(ctx, fsys, newRegoParser(), files.rego, false, &p)
 	if err != nil {
 		return nil, err
 	}

@@ -55,8 +55,8 @@ func (s *Set) loadRego(ctx context.Context, fsys fs.FS, evaluation bool, p *prob
 	if err != nil {
 		return loadedRego{}, err
 	}
-	parser := newRegoParser(!evaluation)
-	parsed, err := s.parseRego(ctx, fsys, parser, files.rego, p)
+	parser := newRegoParser()
+	parsed, err := s.parseRego(ctx, fsys, parser, files.rego, !evaluation, p)
 	if err != nil {
 		return loadedRego{}, err
 	}
@@ -144,10 +144,12 @@ type parsedRego struct {
 	bytes    int64
 }
 
-// parseRego parses each file by itself.
-func (s *Set) parseRego(ctx context.Context, fsys fs.FS, parser regoParser, files []string, p *problems) (parsedRego, error) {
+// parseRego parses each file by itself, and on demand its annotations, which
+// nobody needs to evaluate it.
+func (s *Set) parseRego(ctx context.Context, fsys fs.FS, parser regoParser, files []string, annotations bool, p *problems) (parsedRego, error) {
 	parsed := parsedRego{modules: make(map[string]*ast.Module, len(files)), contents: make(map[string]sum, len(files))}
 	rules := 0
+	var annotated []*ast.Module
 	for _, file := range files {
 		if err := ctx.Err(); err != nil {
 			return parsed, fmt.Errorf("parse policies: %w", err)
@@ -166,6 +168,12 @@ func (s *Set) parseRego(ctx context.Context, fsys fs.FS, parser regoParser, file
 		var errs ast.Errors
 		err = guard(file, func() error {
 			parsed.modules[file], errs = parser.parse(file, string(src))
+			if annotations && len(errs) == 0 {
+				var module *ast.Module
+				if module, errs = parser.annotated(file, string(src), parsed.modules[file]); module != nil {
+					annotated = append(annotated, module)
+				}
+			}
 			return nil
 		})
 		if err != nil {
@@ -184,7 +192,11 @@ func (s *Set) parseRego(ctx context.Context, fsys fs.FS, parser regoParser, file
 				"with this file, the policy set holds more than %d rules, the limit; split the set", maxRegoRules)
 		}
 	}
-	return parsed, nil
+	return parsed, guard(s.Config, func() error {
+		_, errs := ast.BuildAnnotationSet(annotated)
+		addRego(p, s.Config, errs)
+		return nil
+	})
 }
 
 // compile compiles all modules together, as far as that can find a fault, and

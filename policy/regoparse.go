@@ -2,6 +2,7 @@ package policy
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
@@ -11,12 +12,10 @@ import (
 // A regoParser parses Rego of either version.
 type regoParser struct{ v1, v0 ast.ParserOptions }
 
-// newRegoParser returns a parser. One that inspects looks at METADATA comments,
-// too: OPA refuses to load what is broken there, and nothing else needs them.
-func newRegoParser(inspects bool) regoParser {
+func newRegoParser() regoParser {
 	return regoParser{
-		v1: ast.ParserOptions{RegoVersion: ast.RegoV1, ProcessAnnotation: inspects, Capabilities: capabilities(ast.RegoV1)},
-		v0: ast.ParserOptions{RegoVersion: ast.RegoV0, ProcessAnnotation: inspects, Capabilities: capabilities(ast.RegoV0)},
+		v1: ast.ParserOptions{RegoVersion: ast.RegoV1, Capabilities: capabilities(ast.RegoV1)},
+		v0: ast.ParserOptions{RegoVersion: ast.RegoV0, Capabilities: capabilities(ast.RegoV0)},
 	}
 }
 
@@ -45,6 +44,25 @@ func (rp regoParser) parse(file, src string) (*ast.Module, ast.Errors) {
 		return nil, v0
 	}
 	return nil, v1
+}
+
+// annotated parses a module that parse returns again, with what its METADATA
+// comments say; nil where it has none. OPA refuses to load what is wrong there,
+// and nobody looks at all of them but then.
+func (rp regoParser) annotated(file, src string, module *ast.Module) (*ast.Module, ast.Errors) {
+	if !strings.Contains(src, "METADATA") {
+		return nil, nil
+	}
+	options := rp.v1
+	if module.RegoVersionSpan().Min() == ast.RegoV0 {
+		options = rp.v0
+	}
+	options.ProcessAnnotation = true
+	module, err := ast.ParseModuleWithOpts(file, src, options)
+	if err != nil {
+		return nil, regoErrors(err)
+	}
+	return module, nil
 }
 
 // onlyV0 is what v1 refuses no sooner than it compiles, and v0 lets pass: a file

@@ -210,6 +210,8 @@ deny[msg] { r := input.plan.resource_changes[_]; r.change.after.acl == "public-r
 		{"metadata out of place", deny, v1, "package a\n# METADATA\n# scope: package\ndeny contains \"x\""},
 		{"metadata of nothing", deny, v1, "package a\ndeny contains \"x\"\n# METADATA\n# title: A\n"},
 		{"metadata of an unknown key", deny, v1, "package a\n# METADATA\n# severity: A\ndeny contains \"x\""},
+		{"metadata of one package twice", deny, v1, "-- a.rego --\n# METADATA\n# scope: subpackages\n# title: A\npackage a\ndeny contains \"x\"\n-- b.rego --\n# METADATA\n# scope: subpackages\n# title: B\npackage a\n"},
+		{"metadata of one document twice", deny, v1, "-- a.rego --\npackage a\n# METADATA\n# scope: document\n# title: A\ndeny contains \"x\"\n-- b.rego --\npackage a\n# METADATA\n# scope: document\n# title: B\ndeny contains \"y\"\n"},
 		{"metadata of v0", deny, v0, "package a\n# METADATA\n# title: A\ndeny[rego.metadata.rule().title] { true }"},
 		{"broken metadata of v0", deny, v0, "package a\n# METADATA\n# title: [A\ndeny[\"x\"] { true }"},
 		{"an index that is a reference", "data[input.plan.resource_changes[0].change.actions[0]].deny", v1, "package create\ndeny contains 1"},
