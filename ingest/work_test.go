@@ -10,6 +10,8 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/polset/polset"
 	"github.com/polset/polset/ingest"
 )
@@ -457,5 +459,41 @@ func TestALaggingReplicaIsLookedAtAgain(t *testing.T) {
 	}
 	if w.repo.looked != 3 {
 		t.Errorf("%d looks, want 3", w.repo.looked)
+	}
+}
+
+// Data files that conflict, with each other or with a rule, would leave every
+// check without an answer: such a push is found, and changes nothing in force.
+func TestConflictingDataAreNoVersion(t *testing.T) {
+	w := newWorld(t, nil)
+	w.follow(polset.Head{Branch: "main", Commit: commitA})
+	_, _, before := w.until(commitA)
+
+	broken := good("b")
+	broken["p/a/data.json"] = &fstest.MapFile{Data: []byte(`{"deny": [], "limits": {"n": 1}}`), Mode: 0o644}
+	broken["p/a/limits/data.yaml"] = &fstest.MapFile{Data: []byte("n: 1\n"), Mode: 0o644}
+	w.repo.commits[commitB], w.repo.head = broken, commitB
+	w.push("1", commitB)
+	attempts, i, v := w.until(commitB)
+	if attempts != 1 || i.Status != polset.IngestionFailed || v.Status != polset.VersionErrored || v.Error != polset.ClassPolicyInvalid {
+		t.Errorf("after %d attempts, the ingestion is %+v, its version %+v", attempts, i, v)
+	}
+	want := []polset.Diagnostic{
+		{File: "p/a.rego", Line: 3, Column: 1, Message: "conflicting rule for data path a/deny found"},
+		{File: "p/a/limits/data.yaml", Line: 1, Column: 1, Message: "p/a/data.json defines data.a.limits.n as well, and only objects of several files become one"},
+	}
+	if diff := cmp.Diff(want, v.Diagnostics); diff != "" {
+		t.Errorf("diagnostics (-want +got):\n%s", diff)
+	}
+	if set, err := w.store.PolicySet(w.ctx, admin, w.set.ID); err != nil || set.CurrentVersionID != before.ID {
+		t.Errorf("in force is %s, %v; want %s", set.CurrentVersionID, err, before.ID)
+	}
+
+	healed := good("c")
+	healed["p/a/data.json"] = &fstest.MapFile{Data: []byte(`{"limits": {"n": 1}}`), Mode: 0o644}
+	w.repo.commits[commitC], w.repo.head = healed, commitC
+	w.push("2", commitC)
+	if _, _, v := w.until(commitC); v.Status != polset.VersionReady {
+		t.Errorf("the correction is %+v", v)
 	}
 }

@@ -102,15 +102,22 @@ func TestAgentFollowsPushes(t *testing.T) {
 	}
 	a.answers("terraform/security/deny", bad, []string{"two: security"})
 
-	// A broken push is no version in force: nothing for an agent to load.
-	broken := opaSet("security", "security", "three")
-	broken["security/deny.rego"] = "package terraform.security\n\ndeny contains if\n"
-	push(broken)
-	n.Settled(ids["security"], time.Minute)
-	if status := text(n.Newest(ids["security"]), "attributes", "status"); status != "errored" {
-		t.Fatalf("the broken push is %s", status)
+	// A broken push is no version in force: nothing for an agent to load, be it a
+	// file that is wrong or two that only OPA would not load together.
+	for _, broken := range [][2]string{
+		{"security/deny.rego", "package terraform.security\n\ndeny contains if\n"},
+		{"security/terraform/data.json", `{"security": {"deny": []}}`},
+	} {
+		files := opaSet("security", "security", "three")
+		files[broken[0]] = broken[1]
+		push(files)
+		n.Settled(ids["security"], time.Minute)
+		newest := n.Newest(ids["security"])
+		if status, why := text(newest, "attributes", "status"), text(newest, "attributes", "error-message"); status != "errored" || !strings.Contains(why, "security/deny.rego:3:") {
+			t.Fatalf("the push with a broken %s is %s: %s", broken[0], status, why)
+		}
+		a.answers("terraform/security/deny", bad, []string{"two: security"})
 	}
-	a.answers("terraform/security/deny", bad, []string{"two: security"})
 	push(opaSet("security", "security", "four"))
 	a.Loads("security")
 	a.answers("terraform/security/deny", bad, []string{"four: security"})

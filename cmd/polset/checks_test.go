@@ -352,6 +352,36 @@ func TestChecksUseTheSnapshot(t *testing.T) {
 	}
 }
 
+// A version that nobody could evaluate is refused when it comes, and checks go
+// on with the one in force.
+func TestChecksOutliveABrokenVersion(t *testing.T) {
+	n := checked(t)
+	workspace := n.Workspace("w")
+	id := n.Guard(workspace, guard{name: "g", policies: map[string]guardPolicy{"a": {"advisory", `deny contains "no"`}}})
+	version, path := n.Awaiting(id)
+	broken := map[string]string{
+		"policies.hcl": "policy \"a\" {\n  query = \"data.a.deny\"\n}\n", "a.rego": "package a\n\ndeny contains \"never\"\n", "a/data.json": `{"deny": []}`,
+	}
+	if code, err := n.Put(path, bytes.NewReader(pack(t, broken))); err != nil || code/100 == 5 {
+		t.Fatalf("the upload was answered %d, %v", code, err)
+	}
+	v := n.Version(version)
+	if status, why := text(v, "attributes", "status"), text(v, "attributes", "error-message"); status != "errored" || !strings.HasPrefix(why, "a.rego:3:1: ") {
+		t.Fatalf("the version is %s: %s", status, why)
+	}
+	run := n.Queue(workspace, n.Upload(workspace, map[string]string{"tfplan.json": "{}"}))
+	if status := n.AtRest(run); status != "post_plan_completed" {
+		t.Errorf("the run is %s", status)
+	}
+	for _, o := range n.Outcomes(run) {
+		for _, p := range list(o, "attributes", "outcomes") {
+			if got := text(list(p, "output")[0], "print"); got != "no" {
+				t.Errorf("the policy says %q", got)
+			}
+		}
+	}
+}
+
 // slowly is a policy that takes its time, n seconds or a few times as many. What
 // looks for races is ten times slower.
 func slowly(n int) string {
