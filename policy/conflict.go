@@ -14,7 +14,13 @@ import (
 type dataFile struct {
 	name  string
 	at    []string
+	dir   string // the same, each part with a slash behind it
 	value any
+}
+
+func (s *Set) dataFile(name string, value any) dataFile {
+	at := dataPath(s.below(name))
+	return dataFile{name, at, strings.Join(append(slices.Clip(at), ""), "/"), value}
 }
 
 // checkData finds what is wrong with the data files: with each by itself, and
@@ -24,12 +30,12 @@ type dataFile struct {
 func (s *Set) checkData(ctx context.Context, fsys fs.FS, names []string, rules *ast.TreeNode, p *problems) error {
 	var above []dataFile
 	_, err := s.eachData(ctx, fsys, s.fromAbove(names), p, func(name string, value any) {
-		f := dataFile{name, dataPath(s.below(name)), value}
+		f := s.dataFile(name, value)
 		if _, ok := value.(map[string]any); !ok && len(f.at) == 0 {
 			p.addf(name, wholeFile, "this file must hold an object, since it adds to data")
 			return
 		}
-		above = slices.DeleteFunc(above, func(other dataFile) bool { return !other.holds(f.at) })
+		above = slices.DeleteFunc(above, func(other dataFile) bool { return !strings.HasPrefix(f.dir, other.dir) })
 		for _, other := range above {
 			if at := other.conflict(f); at != nil {
 				p.addf(name, wholeFile, "%s defines %s as well, and only objects of several files become one",
@@ -48,16 +54,11 @@ func (s *Set) checkData(ctx context.Context, fsys fs.FS, names []string, rules *
 func (s *Set) fromAbove(names []string) []string {
 	dirs := make(map[string]string, len(names))
 	for _, name := range names {
-		dirs[name] = strings.Join(append(dataPath(s.below(name)), ""), "/")
+		dirs[name] = s.dataFile(name, nil).dir
 	}
 	sorted := slices.Clone(names)
 	slices.SortStableFunc(sorted, func(a, b string) int { return strings.Compare(dirs[a], dirs[b]) })
 	return sorted
-}
-
-// holds reports whether a path is that of f, or lies below it.
-func (f dataFile) holds(at []string) bool {
-	return len(f.at) <= len(at) && slices.Equal(f.at, at[:len(f.at)])
 }
 
 // conflict returns where f and a file at or below its place define the same,
