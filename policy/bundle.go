@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 
@@ -134,23 +135,40 @@ func dataRoots(at []string, value any) [][]string {
 }
 
 // conflicts are the rules whose place a data file takes: OPA activates no
-// bundle that has one.
-func conflicts(modules map[string]*ast.Module, document map[string]any) ast.Errors {
-	compiler := ast.NewCompiler()
-	compiler.RuleTree = ast.NewRuleTree(ast.NewModuleTree(modules))
-	return ast.CheckPathConflicts(compiler, func(at []string) (bool, error) {
-		var value any = document
-		for _, part := range at {
-			object, ok := value.(map[string]any)
-			if !ok {
-				return true, nil
+// bundle that has one. The modules are not compiled, so that OPA's own tree of
+// rules cannot be made of them: in deny[r.address] := 1 it would not know r.
+func conflicts(modules map[string]*ast.Module, document map[string]any) (errs ast.Errors) {
+	told := map[string]bool{}
+	for _, name := range slices.Sorted(maps.Keys(modules)) {
+		for _, rule := range modules[name].Rules {
+			ref := rule.Ref()
+			at := knownPath(ref)
+			if rest := ref[1+len(at):]; len(rest) > 0 && ast.IsConstant(rest[0].Value) {
+				continue // a key that data cannot have
 			}
-			if value, ok = object[part]; !ok {
-				return false, nil
+			if where := strings.Join(at, "/"); taken(document, at) && !told[where] {
+				told[where] = true
+				errs = append(errs, conflictingRule(rule.Loc(), at))
 			}
 		}
-		return true, nil
-	})
+	}
+	return errs
+}
+
+// taken reports whether a document has something at a path, or above it a value
+// that leaves no room.
+func taken(document map[string]any, at []string) bool {
+	var value any = document
+	for _, part := range at {
+		object, ok := value.(map[string]any)
+		if !ok {
+			return true
+		}
+		if value, ok = object[part]; !ok {
+			return false
+		}
+	}
+	return true
 }
 
 // packagePath is the path of a module's package, without data.

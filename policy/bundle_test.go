@@ -178,6 +178,11 @@ func TestBundleThatNoAgentLoads(t *testing.T) {
 			polset.ClassPolicyInvalid, "conflicting rule for data path a/x", true,
 		},
 		{
+			"a partial object where a data file is",
+			[]string{"a.rego", "package a\n\nx[r.address] := 1 if some r in input.all\n", "a/x/data.json", `{}`},
+			polset.ClassPolicyInvalid, "a.rego:3:1: conflicting rule for data path a/x", true,
+		},
+		{
 			"a package below a value",
 			[]string{"a.rego", "package a.b\n\nx := 1\n", "data.json", `{"a": 1}`},
 			polset.ClassPolicyInvalid, "conflicting rule for data path a/b/x", true,

@@ -107,7 +107,7 @@ func (f dataFile) taken(rules *ast.TreeNode) ast.Errors {
 		case node == nil:
 			return nil
 		case len(node.Values) > 0:
-			return ast.Errors{conflictingRule(node, f.at[:i+1])}
+			return ast.Errors{conflictingRule(node.Values[0].Loc(), f.at[:i+1])}
 		}
 	}
 	if node == nil {
@@ -126,7 +126,7 @@ func takenBelow(node *ast.TreeNode, value any, at []string) (errs ast.Errors) {
 		switch below := append(slices.Clip(at), string(part)); {
 		case !isString, ok && !has: // no other keys can be data's
 		case len(child.Values) > 0:
-			errs = append(errs, conflictingRule(child, below))
+			errs = append(errs, conflictingRule(child.Values[0].Loc(), below))
 		default:
 			errs = append(errs, takenBelow(child, member, below)...)
 		}
@@ -134,6 +134,6 @@ func takenBelow(node *ast.TreeNode, value any, at []string) (errs ast.Errors) {
 	return errs
 }
 
-func conflictingRule(node *ast.TreeNode, at []string) *ast.Error {
-	return ast.NewError(ast.CompileErr, node.Values[0].Loc(), "conflicting rule for data path %s found", strings.Join(at, "/"))
+func conflictingRule(rule *ast.Location, at []string) *ast.Error {
+	return ast.NewError(ast.CompileErr, rule, "conflicting rule for data path %s found", strings.Join(at, "/"))
 }
