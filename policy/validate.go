@@ -23,7 +23,9 @@ func (s *Set) Validate(ctx context.Context, fsys fs.FS) error {
 // It returns what a version shows of them, in the order of their declaration.
 //
 // An OPA set is compiled whole, each query must find a rule or a package in
-// it, and each data file must be JSON or YAML. Of a Sentinel set, each local
+// it, each data file must be JSON or YAML, and no two of them, or one and a
+// rule, may define the same: what passes can be evaluated, and OPA loads it as
+// a bundle. Of a Sentinel set, each local
 // source must be there. Where the content is at fault, the error is a
 // *polset.Failure of class policy-invalid, lfs-unsupported or limit, whose
 // cause is an *Invalid; it lists everything that is wrong, as far as one fault
