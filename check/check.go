@@ -64,8 +64,8 @@ type Config struct {
 	// Evaluators are the engines. A check that needs another ends errored.
 	Evaluators map[polset.Kind]Evaluator
 
-	// TolerateMissingPlan takes {} for a plan that is missing: go-tfe's own tests
-	// have none, and nobody else may want it.
+	// TolerateMissingPlan takes an empty one for a plan that is missing: go-tfe's
+	// own tests have none, and nobody else may want it.
 	TolerateMissingPlan bool
 	// Budget is how long the evaluation of each policy set may take (default
 	// 30 s).

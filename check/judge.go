@@ -119,7 +119,7 @@ func (c *Checker) plan(ctx context.Context, digest string) ([]byte, error) {
 		return c.Plans.Plan(ctx, digest)
 	})
 	if err != nil && c.TolerateMissingPlan && polset.FailureOf(err).Class == polset.ClassPathNotFound {
-		return []byte("{}"), nil
+		return []byte(`{"planned_values":{}}`), nil
 	}
 	return plan, err
 }

@@ -240,7 +240,7 @@ func TestDataOfAHiddenDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := policy.ParsePlan([]byte("{}"))
+	plan, err := policy.ParsePlan([]byte(emptyPlan))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,7 @@ func TestData(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			c.fsys["policies.hcl"] = &fstest.MapFile{Data: []byte(askData)}
 			c.fsys["q.rego"] = &fstest.MapFile{Data: []byte("package q\nimport rego.v1\ndeny := [" + c.expr + "]\n")}
-			outcomes, err := compile(t, c.fsys).Evaluate(t.Context(), policy.Input{Plan: plan(t, "{}")})
+			outcomes, err := compile(t, c.fsys).Evaluate(t.Context(), policy.Input{Plan: plan(t, emptyPlan)})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -28,7 +28,7 @@ func wantBudget(t *testing.T, rego string) {
 	t.Helper()
 	began := time.Now()
 	results, err := policy.Evaluate(t.Context(), policy.Evaluation{
-		Plan: []byte("{}"), At: created, Budget: 250 * time.Millisecond,
+		Plan: []byte(emptyPlan), At: created, Budget: 250 * time.Millisecond,
 		Sets: []policy.SetEvaluation{
 			set(repo("policies.hcl", oneQuery, "a.rego", "package a\nimport rego.v1\n"+rego)),
 			set(repo("policies.hcl", oneQuery, "a.rego", `package a deny["b"] { true }`)),
@@ -93,7 +93,7 @@ func TestCase91Evaluated(t *testing.T) {
 		`deny contains x if x := opa.runtime().env`,
 	} {
 		results, err := policy.Evaluate(t.Context(), policy.Evaluation{
-			Plan: []byte("{}"),
+			Plan: []byte(emptyPlan),
 			Sets: []policy.SetEvaluation{set(repo("policies.hcl", oneQuery, "a.rego", "package a\nimport rego.v1\n"+rego))},
 		})
 		if err != nil {
@@ -106,17 +106,17 @@ func TestCase91Evaluated(t *testing.T) {
 // TestCase92Evaluated: what a value nests at is bounded wherever it comes from.
 func TestCase92Evaluated(t *testing.T) {
 	deep := strings.Repeat("[", 501) + strings.Repeat("]", 501)
-	_, err := policy.ParsePlan([]byte(`{"a": ` + deep[1:1001] + `}`))
+	_, err := policy.ParsePlan([]byte(`{"configuration": ` + deep[1:1001] + `}`))
 	wantFailure(t, err, polset.ClassLimit, "The plan nests deeper than 500 levels, the limit for a plan in JSON.")
-	_, err = policy.ParsePlan([]byte(`{"a": ` + strings.Repeat("[", 5_000_000)))
+	_, err = policy.ParsePlan([]byte(`{"configuration": ` + strings.Repeat("[", 5_000_000)))
 	wantFailure(t, err, polset.ClassLimit, "The plan nests deeper than 500 levels")
-	if _, err := policy.ParsePlan([]byte(`{"a": ` + deep[2:1000] + `}`)); err != nil {
+	if _, err := policy.ParsePlan([]byte(`{"configuration": ` + deep[2:1000] + `}`)); err != nil {
 		t.Error(err)
 	}
 
 	// What a policy makes itself may nest as deep as OPA lets it.
 	results, err := policy.Evaluate(t.Context(), policy.Evaluation{
-		Plan: []byte("{}"),
+		Plan: []byte(emptyPlan),
 		Sets: []policy.SetEvaluation{set(repo("policies.hcl", oneQuery, "a.rego", `package a
 import rego.v1
 n := numbers.range(1, 9999)
@@ -157,7 +157,7 @@ other := [rand.intn("a", 1000000000), uuid.rfc4122("a")]
 	ask := func(at time.Time, seed string) map[string][]string {
 		t.Helper()
 		program := compile(t, repo("policies.hcl", oneQuery+"\n"+`policy "b" { query = "data.a.other" }`, "a.rego", rego))
-		outcomes, err := program.Evaluate(t.Context(), policy.Input{Plan: plan(t, "{}"), At: at, Seed: seed})
+		outcomes, err := program.Evaluate(t.Context(), policy.Input{Plan: plan(t, emptyPlan), At: at, Seed: seed})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -192,13 +192,13 @@ func TestEvaluateStopsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	program := compile(t, repo("policies.hcl", oneQuery, "a.rego", "package a\nimport rego.v1\nn := numbers.range(1, 100000)\ndeny contains 1 if { some a in n; some b in n; a + b == 0 }"))
 	time.AfterFunc(50*time.Millisecond, cancel)
-	if _, err := program.Evaluate(ctx, policy.Input{Plan: plan(t, "{}")}); !errors.Is(err, context.Canceled) {
+	if _, err := program.Evaluate(ctx, policy.Input{Plan: plan(t, emptyPlan)}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
 	}
-	if _, err := program.Evaluate(ctx, policy.Input{Plan: plan(t, "{}")}); !errors.Is(err, context.Canceled) {
+	if _, err := program.Evaluate(ctx, policy.Input{Plan: plan(t, emptyPlan)}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled before: got %v", err)
 	}
-	e := policy.Evaluation{Plan: []byte("{}"), Budget: time.Minute, Sets: []policy.SetEvaluation{set(repo("policies.hcl", oneQuery, "a.rego", "package a\ndeny := []"))}}
+	e := policy.Evaluation{Plan: []byte(emptyPlan), Budget: time.Minute, Sets: []policy.SetEvaluation{set(repo("policies.hcl", oneQuery, "a.rego", "package a\ndeny := []"))}}
 	if _, err := policy.Evaluate(ctx, e); !errors.Is(err, context.Canceled) {
 		t.Errorf("a whole evaluation: got %v", err)
 	}

@@ -79,7 +79,7 @@ func TestEvaluateVerdicts(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			program := compile(t, repo("policies.hcl", "policy \"a\" {\n  query = "+strconv.Quote(c.query)+"\n  enforcement_level = \"mandatory\"\n  description = \"about a\"\n}", "a.rego", c.rego))
 			got, err := program.Evaluate(t.Context(), policy.Input{
-				Plan: plan(t, `{"n": 12345678901234567890.123456789012345678}`), Run: []byte(`{"id": "run-1"}`),
+				Plan: plan(t, `{"planned_values": {}, "n": 12345678901234567890.123456789012345678}`), Run: []byte(`{"id": "run-1"}`),
 				Parameters: map[string]string{"who": "me"}, At: created, Seed: "run-1",
 			})
 			if err != nil {

@@ -20,7 +20,7 @@ func outcomes(t *testing.T, rego string, names ...string) []polset.PolicyOutcome
 		config += fmt.Sprintf("policy %q { query = \"data.a.%s\" }\n", name, name)
 	}
 	got, err := compile(t, repo("policies.hcl", config, "a.rego", "package a\nimport rego.v1\n"+rego)).
-		Evaluate(t.Context(), policy.Input{Plan: plan(t, "{}")})
+		Evaluate(t.Context(), policy.Input{Plan: plan(t, emptyPlan)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,11 +41,16 @@ func ParsePlan(raw []byte) (*Plan, error) {
 	if has(members, "@level") {
 		return nil, badPlan(raw, nil)
 	}
-	if has(members, "format_version") && !has(members, "planned_values", "resource_changes", "configuration") {
+	if has(members, "planned_values", "resource_changes", "configuration") {
+		return &Plan{members}, nil
+	}
+	// Most policies would find nothing to deny in it.
+	if has(members, "format_version") {
 		return nil, polset.Fail(polset.ClassContentInvalid,
 			"This is what terraform show -json says of a state. A plan is expected: terraform plan -out=tfplan, then terraform show -json tfplan.")
 	}
-	return &Plan{members}, nil
+	return nil, polset.Fail(polset.ClassContentInvalid,
+		"The plan is not what terraform show -json gives of a plan file: it has none of planned_values, resource_changes and configuration.")
 }
 
 // has reports whether an object has one of the members.

@@ -8,6 +8,9 @@ import (
 	"github.com/polset/polset/policy"
 )
 
+// emptyPlan is a plan of nothing.
+const emptyPlan = `{"planned_values": {}}`
+
 func TestParsePlan(t *testing.T) {
 	const invalid = "The plan is not the JSON object that terraform show -json gives of a plan file: "
 	for _, c := range []struct {
@@ -15,11 +18,10 @@ func TestParsePlan(t *testing.T) {
 		class     polset.Class
 		want      string
 	}{
-		{"empty object", "{}", "", ""},
 		{"a plan", `{"format_version": "1.2", "planned_values": {"root_module": {}}}`, "", ""},
 		{"a minimal plan", `{"resource_changes": []}`, "", ""},
-		{"white space", " \n{}\n ", "", ""},
-		{"a byte order mark", "\xEF\xBB\xBF{}", "", ""},
+		{"white space", " \n" + emptyPlan + "\n ", "", ""},
+		{"a byte order mark", "\xEF\xBB\xBF" + emptyPlan, "", ""},
 		{"nothing", "", polset.ClassContentInvalid, invalid + "it is empty."},
 		{"null", "null", polset.ClassContentInvalid, invalid + "it is of type null."},
 		{"an array", "[]", polset.ClassContentInvalid, invalid + "it is of type array."},
@@ -32,6 +34,8 @@ func TestParsePlan(t *testing.T) {
 		{"UTF-16", "\xFF\xFE{\x00}\x00", polset.ClassContentInvalid, invalid + "it is in UTF-16"},
 		{"a state", `{"format_version": "1.0", "terraform_version": "1.13.4", "values": {}}`, polset.ClassContentInvalid, "This is what terraform show -json says of a state."},
 		{"no state", `{"format_version": "1.0"}`, polset.ClassContentInvalid, "This is what terraform show -json says of a state."},
+		{"an empty object", "{}", polset.ClassContentInvalid, "The plan is not what terraform show -json gives of a plan file: it has none of planned_values, resource_changes and configuration."},
+		{"a plan in an object", `{"plan": {"resource_changes": []}}`, polset.ClassContentInvalid, "The plan is not what terraform show -json gives of a plan file"},
 		{"too large", strings.Repeat(" ", 64<<20+1), polset.ClassLimit, "The plan is larger than 64 MiB, the limit for a plan in JSON."},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -47,7 +47,7 @@ func TestProgramsKeep(t *testing.T) {
 			opened, programs := 0, policy.Programs{Bytes: c.bytes, Count: c.count}
 			for _, key := range strings.Split(c.keys, "") {
 				key = strings.TrimSpace(key)
-				results, err := programs.Evaluate(t.Context(), policy.Evaluation{Plan: []byte("{}"), Sets: []policy.SetEvaluation{keyed(key, &opened)}})
+				results, err := programs.Evaluate(t.Context(), policy.Evaluation{Plan: []byte(emptyPlan), Sets: []policy.SetEvaluation{keyed(key, &opened)}})
 				if err != nil || results[0].Err != nil {
 					t.Fatal(err, results)
 				}
@@ -78,7 +78,7 @@ func TestProgramsTellSetsApart(t *testing.T) {
 	x, y, sentinel := set(fsys), set(fsys), set(fsys)
 	x.Key, y.Key, sentinel.Key, x.Dir, y.Dir, sentinel.Dir, sentinel.Kind = "k", "k", "k", "x", "/y/", "y", polset.KindSentinel
 	for range 2 {
-		results, err := programs.Evaluate(t.Context(), policy.Evaluation{Plan: []byte("{}"), Sets: []policy.SetEvaluation{x, y, sentinel}})
+		results, err := programs.Evaluate(t.Context(), policy.Evaluation{Plan: []byte(emptyPlan), Sets: []policy.SetEvaluation{x, y, sentinel}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -125,7 +125,7 @@ func TestEvaluation(t *testing.T) {
 	e.Plan = []byte("[]")
 	_, err = policy.Evaluate(t.Context(), e)
 	wantFailure(t, err, polset.ClassContentInvalid, "The plan is not the JSON object")
-	e.Plan, e.Run = []byte("{}"), []byte("[]")
+	e.Plan, e.Run = []byte(emptyPlan), []byte("[]")
 	if _, err = policy.Evaluate(t.Context(), e); err == nil {
 		t.Error("the run's data are no object, and nobody says so")
 	}

@@ -137,6 +137,9 @@ func (n *node) Outcomes(run string) map[string]any {
 	return all
 }
 
+// emptyPlan is a plan of nothing.
+const emptyPlan = `{"planned_values":{}}`
+
 const examplePlan = `{"format_version":"1.2","resource_changes":[{"address":"aws_s3_bucket.logs","change":{"actions":["create"],"after":{"acl":"public-read"}}}]}`
 
 const publicBuckets = `deny contains msg if {
@@ -196,6 +199,11 @@ func TestChecks(t *testing.T) {
 			label: "a plan that is none", files: map[string]string{"tfplan.json": "no JSON"}, run: "errored", evaluation: "errored",
 			guards:   []guard{{policies: map[string]guardPolicy{"a": fine}}},
 			outcomes: map[string]string{"a": "errored The plan is not the JSON object"},
+		},
+		{
+			label: "JSON that is no plan", files: map[string]string{"tfplan.json": "{}"}, run: "errored", evaluation: "errored",
+			guards:   []guard{{policies: map[string]guardPolicy{"a": {"mandatory", publicBuckets}}}},
+			outcomes: map[string]string{"a": "errored The plan is not what terraform show -json gives"},
 		},
 		{
 			label: "an undefined query", files: plan, run: "errored", evaluation: "errored",
@@ -292,7 +300,7 @@ func TestChecksHideSensitiveParameters(t *testing.T) {
 		"b": {"advisory", "deny := [] if to_number(input.parameters.token) > 1"},
 	}})
 	n.must(201, "POST", "/api/v2/policy-sets/"+id+"/parameters", resource("vars", document{"key": "token", "value": secret, "category": "policy-set", "sensitive": true}))
-	run := n.Queue(workspace, n.Upload(workspace, map[string]string{"tfplan.json": "{}"}))
+	run := n.Queue(workspace, n.Upload(workspace, map[string]string{"tfplan.json": emptyPlan}))
 	n.AtRest(run)
 	_, raw, err := n.TryCall("GET", "/api/v2/policy-evaluations/"+text(n.Evaluations(run)[0], "id")+"/policy-set-outcomes", bootstrap, nil)
 	if err != nil || strings.Count(string(raw), "(sensitive)") < 2 {
@@ -319,9 +327,9 @@ func TestChecksUseTheSnapshot(t *testing.T) {
 	id := n.Guard(workspace, g)
 	parameter := text(n.must(201, "POST", "/api/v2/policy-sets/"+id+"/parameters",
 		resource("vars", document{"key": "word", "value": "before", "category": "policy-set"})), "data", "id")
-	uploaded := n.Upload(workspace, map[string]string{"tfplan.json": "{}"})
+	uploaded := n.Upload(workspace, map[string]string{"tfplan.json": emptyPlan})
 
-	first := n.Queue(busy, n.Upload(busy, map[string]string{"tfplan.json": "{}"}))
+	first := n.Queue(busy, n.Upload(busy, map[string]string{"tfplan.json": emptyPlan}))
 	eventually(t, 20*time.Second, "running", func() bool { return n.runStatus(first) == "post_plan_running" })
 	before := n.Queue(workspace, uploaded)
 	n.must(200, "PATCH", "/api/v2/policy-sets/"+id+"/parameters/"+parameter, resource("vars", document{"value": "after"}))
@@ -398,7 +406,7 @@ func TestChecksCancel(t *testing.T) {
 	n := checked(t, "POLSET_CHECK_TIMEOUT=10m")
 	workspace := n.Workspace("w")
 	n.Guard(workspace, guard{name: "g", policies: map[string]guardPolicy{"endless": {"advisory", slowly(10_000)}}})
-	run := n.Queue(workspace, n.Upload(workspace, map[string]string{"tfplan.json": "{}"}))
+	run := n.Queue(workspace, n.Upload(workspace, map[string]string{"tfplan.json": emptyPlan}))
 	eventually(t, 20*time.Second, "running", func() bool { return n.runStatus(run) == "post_plan_running" })
 	n.must(202, "POST", "/api/v2/runs/"+run+"/actions/cancel", nil)
 	if status := n.AtRest(run); status != "canceled" {
@@ -417,7 +425,7 @@ func TestChecksAwaitPolicies(t *testing.T) {
 		"attributes":    document{"name": "a", "kind": "opa", "query": "data.a.deny", "enforcement-level": "advisory"},
 		"relationships": document{"policy-sets": document{"data": []document{{"type": "policy-sets", "id": id}}}},
 	}}), "data", "id")
-	uploaded := n.Upload(workspace, map[string]string{"tfplan.json": "{}"})
+	uploaded := n.Upload(workspace, map[string]string{"tfplan.json": emptyPlan})
 	for i := range 5 {
 		n.upload(policy, fmt.Sprintf("package a\n\ndeny contains \"change %d\"\n", i))
 		run := n.Queue(workspace, uploaded)
@@ -435,7 +443,7 @@ func TestChecksAwaitPolicies(t *testing.T) {
 func TestChecksOfConformance(t *testing.T) {
 	n := checked(t, "POLSET_CONFORMANCE=true")
 	workspace := n.Workspace("w")
-	n.Guard(workspace, guard{name: "g", policies: map[string]guardPolicy{"a": {"mandatory", "deny := [] if input.plan == {}"}}})
+	n.Guard(workspace, guard{name: "g", policies: map[string]guardPolicy{"a": {"mandatory", "deny := [] if input.plan == {\"planned_values\": {}}"}}})
 	if status := n.AtRest(n.Queue(workspace, n.Upload(workspace, map[string]string{"main.tf": ""}))); status != "post_plan_completed" {
 		t.Errorf("the run is %s", status)
 	}
@@ -460,7 +468,7 @@ func TestChecksOfSpoiledUploads(t *testing.T) {
 		"lost": os.Remove,
 	} {
 		known := objects(t, dir)
-		uploaded := n.Upload(workspace, map[string]string{"tfplan.json": "{}", "of.tf": want})
+		uploaded := n.Upload(workspace, map[string]string{"tfplan.json": emptyPlan, "of.tf": want})
 		for _, file := range objects(t, dir) {
 			if slices.Contains(known, file) {
 				continue
@@ -500,7 +508,7 @@ func TestChecksBudget(t *testing.T) {
 	workspace := n.Workspace("w")
 	n.Guard(workspace, guard{name: "slow", policies: map[string]guardPolicy{"endless": {"advisory", slowly(10_000)}}})
 	n.Guard(workspace, guard{name: "quick", policies: map[string]guardPolicy{"quick": {"advisory", "deny := []"}}})
-	run := n.Queue(workspace, n.Upload(workspace, map[string]string{"tfplan.json": "{}"}))
+	run := n.Queue(workspace, n.Upload(workspace, map[string]string{"tfplan.json": emptyPlan}))
 	if status := n.AtRest(run); status != "errored" {
 		t.Errorf("the run is %s", status)
 	}
@@ -521,7 +529,7 @@ func TestChecksSurviveKill(t *testing.T) {
 	n.must(201, "POST", "/api/v2/organizations", resource("organizations", document{"name": "acme", "email": "a@example.com"}))
 	workspace := n.Workspace("w")
 	n.Guard(workspace, guard{name: "g", policies: map[string]guardPolicy{"slow": {"advisory", slowly(2)}}})
-	run := n.Queue(workspace, n.Upload(workspace, map[string]string{"tfplan.json": "{}"}))
+	run := n.Queue(workspace, n.Upload(workspace, map[string]string{"tfplan.json": emptyPlan}))
 	eventually(t, 20*time.Second, "running", func() bool { return n.runStatus(run) == "post_plan_running" })
 	n.Kill()
 	if strings.Contains(n.Log(), "check ended") {
@@ -567,7 +575,7 @@ func TestChecksOnTwoNodes(t *testing.T) {
 
 	slow := a.Workspace("slow")
 	a.Guard(slow, guard{name: "slow", policies: map[string]guardPolicy{"slow": {"advisory", slowly(2)}}})
-	run := a.Queue(slow, a.Upload(slow, map[string]string{"tfplan.json": "{}"}))
+	run := a.Queue(slow, a.Upload(slow, map[string]string{"tfplan.json": emptyPlan}))
 	eventually(t, 20*time.Second, "running", func() bool { return a.runStatus(run) == "post_plan_running" })
 	// It is woken that made the run.
 	a.Kill()

@@ -163,7 +163,7 @@ deny contains x4 if count(x4) > 0`,
 func TestEvaluateAPlanThatNeedsTooMuch(t *testing.T) {
 	p := newPool(t, func(c *worker.Config) { c.Memory = worker.MinMemory })
 	e := evaluation(set(says(`"x"`)))
-	e.Plan = []byte(`{"a": [` + strings.Repeat("{},", 8<<20) + `{}]}`)
+	e.Plan = []byte(`{"configuration": [` + strings.Repeat("{},", 8<<20) + `{}]}`)
 	_, err := p.Evaluate(t.Context(), e)
 	wantFailure(t, err, polset.ClassLimit, "The plan needs more than 64 MiB of memory, the limit that POLSET_WORKER_MEMORY sets.")
 	p.wantCauses("memory")
