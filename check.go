@@ -1,6 +1,9 @@
 package polset
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // CheckStatus is the state of a check.
 type CheckStatus string
@@ -182,6 +185,13 @@ func (o PolicySetOutcome) Count() ResultCounts {
 		c.Errored = 1
 	}
 	return c
+}
+
+// Repeats says whether the messages of an errored policy are the reason for which
+// its set is errored as a whole, over again. Who shows both to people says it
+// once.
+func (o PolicySetOutcome) Repeats(p PolicyOutcome) bool {
+	return o.ErrorMessage != "" && slices.Equal(p.Messages, []string{o.ErrorMessage})
 }
 
 // CheckStatusOf is how a check ends whose policies ended so. What could not be

@@ -100,8 +100,10 @@ func (t *checkText) set(o polset.PolicySetOutcome) {
 		if p.Status != polset.OutcomePassed && p.Description != "" {
 			t.line(3, "%s", p.Description)
 		}
-		for _, message := range p.Messages {
-			t.item(3, "- ", message)
+		if !o.Repeats(p) {
+			for _, message := range p.Messages {
+				t.item(3, "- ", message)
+			}
 		}
 		for _, text := range p.Prints {
 			t.item(3, "print: ", text)

@@ -154,7 +154,7 @@ func checkError(c polset.Check, outcomes []polset.PolicySetOutcome) string {
 			why = append(why, "Policy set "+o.PolicySetName+": "+o.ErrorMessage)
 		}
 		for _, p := range o.Policies {
-			if p.Status == polset.OutcomeErrored {
+			if p.Status == polset.OutcomeErrored && !o.Repeats(p) {
 				why = append(why, "Policy "+p.Name+" of policy set "+o.PolicySetName+": "+strings.Join(p.Messages, " "))
 			}
 		}

@@ -214,6 +214,30 @@ Policy set production (polsetver-0000000000000001): 1 passed, 1 soft failed, 1 a
 	}
 }
 
+// What makes all policies of a set errored is said once.
+func TestErrorOfPolicyCheckIsSaidOnce(t *testing.T) {
+	s, f := softFailed(t)
+	const why = "The policies need more than 1 GiB of memory."
+	outcomes := f.outcomes[fakeCheck]
+	outcomes[0].Error, outcomes[0].ErrorMessage = polset.ClassLimit, why
+	outcomes[0].Policies = []polset.PolicyOutcome{
+		{Name: "hours", Status: polset.OutcomeErrored, Messages: []string{why}},
+		{Name: "days", Status: polset.OutcomeErrored, Messages: []string{why}},
+		{Name: "years", Status: polset.OutcomeErrored, Messages: []string{"The query is undefined."}},
+	}
+	for i := range f.checks {
+		f.checks[i].Status = polset.CheckErrored
+	}
+	logs := s.ask(acme, "GET", "/policy-checks/"+fakeCheck+"/output", "")
+	if strings.Count(logs.body, why) != 1 || !strings.Contains(logs.body, "- The query is undefined.") {
+		t.Errorf("the output is %s", logs.body)
+	}
+	const want = `"error-message":"Policy set legacy: ` + why + `\nPolicy years of policy set legacy: The query is undefined."`
+	if a := s.ask(acme, "GET", "/policy-checks/"+fakeCheck, ""); !strings.Contains(a.body, want) {
+		t.Errorf("%s does not hold %s", a.body, want)
+	}
+}
+
 func TestOverride(t *testing.T) {
 	ctx := t.Context()
 	t.Run("a policy check", func(t *testing.T) {

@@ -164,6 +164,15 @@ func (c *remoteCheck) findWorkspace(ctx context.Context, given workspaceName, ru
 	return nil
 }
 
+// orMayNot says what a 404 means once the workspace was found: a server tells
+// whoever may not do something that it is not there.
+func orMayNot(err error) error {
+	if answered(err, http.StatusNotFound) {
+		return errors.New("the token may read the workspace, but not create runs in it: that takes the permission manage-policies")
+	}
+	return err
+}
+
 // upload makes a configuration version of the plan.
 func (c *remoteCheck) upload(ctx context.Context, run *reportRun, plan *os.File) error {
 	c.progress.say("uploading the plan")
@@ -180,7 +189,7 @@ func (c *remoteCheck) upload(ctx context.Context, run *reportRun, plan *os.File)
 		return c.post(ctx, "/workspaces/"+url.PathEscape(run.WorkspaceID)+"/configuration-versions", draft, &made)
 	})
 	if err != nil {
-		return fmt.Errorf("create a configuration version: %w", err)
+		return fmt.Errorf("create a configuration version: %w", orMayNot(err))
 	}
 	run.ConfigurationVersionID = made.Data.ID
 	base, err := url.Parse(c.base)
@@ -248,7 +257,7 @@ func (c *remoteCheck) createRun(ctx context.Context, run *reportRun) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("create the run: %w", err)
+		return fmt.Errorf("create the run: %w", orMayNot(err))
 	}
 	run.ID, run.Status, run.CreatedAt = made.Data.ID, made.Data.Attributes.Status, made.Data.Attributes.CreatedAt
 	run.URL = c.base + apiPath + "/runs/" + url.PathEscape(run.ID)

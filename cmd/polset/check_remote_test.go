@@ -55,6 +55,12 @@ func TestCheckWorkspace(t *testing.T) {
 			get(o, "attributes").(document)["error"] = "There is no ready version."
 			s.evaluation("poleval-1", "errored", o)
 		}, 2},
+		{"errored-set-of-policies", "errored", func(s *checkServer) { // says once why
+			const why = "The policies need more than 1 GiB of memory."
+			o := outcome("production", true, said("public", "mandatory", "errored", why), said("tagged", "advisory", "errored", why))
+			get(o, "attributes").(document)["error"] = why
+			s.evaluation("poleval-1", "errored", o)
+		}, 2},
 		{"errored-check", "errored", func(s *checkServer) {
 			s.evaluation("poleval-1", "errored")
 			get(s.Evaluations[0], "attributes").(document)["error-message"] = "There is no tfplan.json."
@@ -288,6 +294,9 @@ func TestCheckGivesUp(t *testing.T) {
 	}{
 		{"a token that is refused", answer(401, `{"errors":[{"status":"401","title":"unauthorized"}]}`), "POLSET_TOKEN"},
 		{"a workspace that is not there", answer(404, `{"errors":[{"status":"404","title":"not found"}]}`), "there is no workspace " + checkWS},
+		{"a token that may only read", func(w http.ResponseWriter, r *http.Request, n int) bool {
+			return r.Method == http.MethodPost && answer(404, `{"errors":[{"status":"404","title":"not found"}]}`)(w, r, n)
+		}, "that takes the permission manage-policies"},
 		{"what the server says", answer(422, `{"errors":[{"status":"422","title":"invalid","detail":"No, because \u001b[31mred\u001b[0m."}]}`), "No, because \uFFFD[31mred"},
 		{"a page of a proxy", answer(200, `<html>Sign in</html>`), "--address"},
 		{"a redirect", answer(301, "", "Location", elsewhere.URL+"/api"), "redirects to " + elsewhere.URL},

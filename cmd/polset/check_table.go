@@ -113,6 +113,9 @@ func (s *reportSet) sayError(say func(string, ...any)) {
 
 func (s *reportSet) sayMessages(say func(string, ...any), at int) {
 	p := s.Policies[at]
+	if s.Repeats(p) { // above it
+		p.Messages = nil
+	}
 	shown := p.Messages[:min(len(p.Messages), maxShown)]
 	for _, m := range shown {
 		lines := plainLines(m)
