@@ -35,7 +35,7 @@ type compiledQuery struct {
 // A set of another kind than OPA is a *polset.Failure too.
 func (s *Set) Compile(ctx context.Context, fsys fs.FS) (*Program, error) {
 	if s.Kind != polset.KindOPA {
-		return nil, polset.Fail(polset.ClassInternal, "This polset has no engine that evaluates %s policies.", s.Kind)
+		return nil, polset.Fail(polset.ClassEngineUnsupported, "polset has no engine for %s policies yet: it evaluates those of kind opa.", s.Kind)
 	}
 	var p problems
 	l, err := s.loadRego(ctx, fsys, true, &p)

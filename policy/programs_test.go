@@ -87,7 +87,7 @@ func TestProgramsTellSetsApart(t *testing.T) {
 				t.Errorf("%s: %+v", want, results[i])
 			}
 		}
-		wantFailure(t, results[2].Err, polset.ClassInternal, "This polset has no engine that evaluates sentinel policies.")
+		wantFailure(t, results[2].Err, polset.ClassEngineUnsupported, "polset has no engine for sentinel policies yet: it evaluates those of kind opa.")
 	}
 }
 

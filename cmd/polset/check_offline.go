@@ -22,7 +22,20 @@ type checkOffline struct {
 	Kind        string            `enum:"auto,opa,sentinel" default:"auto" placeholder:"KIND" help:"opa or sentinel. Default: what the directory holds."`
 	Overridable bool              `help:"The failure of a mandatory policy may be overridden, as where the policy set says so."`
 	RunFile     string            `name:"run" placeholder:"FILE" help:"JSON that policies see as input.run. Default: a run of no workspace in particular."`
-	At          time.Time         `placeholder:"TIME" help:"What policies take for the present time, such as 2026-01-31T12:00:00Z. Default: created_at of --run, or now."`
+	At          moment            `placeholder:"TIME" help:"What policies take for the present time, such as 2026-01-31T12:00:00Z. Default: created_at of --run, or now."`
+}
+
+// A moment is a time on the command line.
+type moment struct{ time.Time }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (m *moment) UnmarshalText(text []byte) error {
+	t, err := time.Parse(time.RFC3339, string(text))
+	if err != nil {
+		return fmt.Errorf("%q is no time such as 2026-01-31T12:00:00Z", text)
+	}
+	m.Time = t
+	return nil
 }
 
 // given is a flag that makes sense with a directory only.
@@ -185,7 +198,7 @@ type runInput struct {
 
 // run reads input.run, or makes one up.
 func (k *checkOffline) run() (runInput, error) {
-	run := runInput{id: "run-offline", at: k.At}
+	run := runInput{id: "run-offline", at: k.At.Time}
 	if k.RunFile != "" {
 		raw, err := os.ReadFile(k.RunFile)
 		if err != nil {
@@ -196,6 +209,10 @@ func (k *checkOffline) run() (runInput, error) {
 			CreatedAt time.Time `json:"created_at"`
 		}
 		if err := json.Unmarshal(raw, &known); err != nil {
+			var kind *json.UnmarshalTypeError
+			if errors.As(err, &kind) {
+				err = fmt.Errorf("%s is of type %s", firstOf(kind.Field, "it"), kind.Value)
+			}
 			return run, fmt.Errorf("%s is no JSON of a run, such as policies see as input.run: %w", k.RunFile, err)
 		}
 		run.input, run.id = raw, firstOf(known.ID, run.id)

@@ -255,7 +255,7 @@ func TestCheckRefusesWhatIsNoPlan(t *testing.T) {
 }
 
 func TestCheckUsage(t *testing.T) {
-	dir := lay(t, strings.Replace(checkPolicies, "LEVEL", "mandatory", 1))
+	dir := lay(t, strings.Replace(checkPolicies, "LEVEL", "mandatory", 1)+"-- array.json --\n[]\n")
 	for _, c := range []struct {
 		name string
 		args []string
@@ -276,6 +276,8 @@ func TestCheckUsage(t *testing.T) {
 		{"no time at all", []string{"--dir", "policies", "--plan", "plan.json", "--timeout", "0s"}, "--timeout"},
 		{"two formats", []string{"--dir", "policies", "--plan", "plan.json", "--json", "--sarif"}, "--json and --sarif"},
 		{"two formats in two ways", []string{"--dir", "policies", "--plan", "plan.json", "--format=junit", "--sarif"}, "contradict"},
+		{"a run that is an array", []string{"--dir", "policies", "--plan", "plan.json", "--run", "array.json"}, "as input.run: it is of type array\n"},
+		{"a time that is none", []string{"--dir", "policies", "--plan", "plan.json", "--at", "noon"}, `--at: "noon" is no time such as 2026-01-31T12:00:00Z`},
 		{"a run that is none", []string{"--dir", "policies", "--plan", "plan.json", "--run", "policies/fine.rego"}, "input.run"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
