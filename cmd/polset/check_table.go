@@ -125,7 +125,12 @@ func (s *reportSet) sayMessages(say func(string, ...any), at int) {
 		}
 	}
 	if more := len(p.Messages) - len(shown); more > 0 {
-		say("    and %s (--format json shows all)", counted(more, "more message"))
+		hint := "--format json shows all"
+		var beyond int // of what the policy said, which the last message counts
+		if _, err := fmt.Sscanf(p.Messages[len(p.Messages)-1], "… and %d more", &beyond); err == nil {
+			more, hint = more-1+beyond, fmt.Sprintf("--format json shows %d of them", more-1)
+		}
+		say("    and %s (%s)", counted(more, "more message"), hint)
 	}
 	if len(p.Messages) > 0 && p.File != "" && s.Base != "" {
 		say("    declared at %s:%d", plain(s.file(p.File)), p.Line)

@@ -192,6 +192,23 @@ nor is this
 	}
 }
 
+// The table shows the first messages, and says how many there are in all.
+func TestCheckCountsMessages(t *testing.T) {
+	const policies = "-- p/policies.hcl --\npolicy \"many\" {\n  query = \"data.many.deny\"\n}\n-- p/many.rego --\npackage many\n\nimport rego.v1\n\n" +
+		"deny := [sprintf(\"message %d\", [i]) | some i in numbers.range(1, TO)]\n-- plan.json --\n" + checkPlan
+	for to, want := range map[string]string{
+		"25":  "    - message 25\n    declared",
+		"26":  "    - message 25\n    and 1 more message (--format json shows all)\n",
+		"100": "    and 75 more messages (--format json shows all)\n",
+		"250": "    and 225 more messages (--format json shows 75 of them)\n",
+	} {
+		got := check(t, checking{dir: lay(t, strings.Replace(policies, "TO", to, 1)), args: []string{"--dir", "p", "--plan", "plan.json"}})
+		if got.code != 0 || !strings.Contains(got.stdout, want) {
+			t.Errorf("of %s messages: exit code %d, want %q\n%s%s", to, got.code, want, got.stdout, got.stderr)
+		}
+	}
+}
+
 func TestCheckOutput(t *testing.T) {
 	dir := lay(t, strings.Replace(checkPolicies, "LEVEL", "mandatory", 1))
 	args := []string{"--dir", "policies", "--plan", "plan.json", at}
