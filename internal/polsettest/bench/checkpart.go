@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -18,7 +17,9 @@ import (
 	"github.com/open-policy-agent/opa/v1/rego"
 
 	"github.com/polset/polset"
+	"github.com/polset/polset/internal/polsettest"
 	"github.com/polset/polset/policy"
+	"github.com/polset/polset/policy/worker"
 )
 
 const (
@@ -30,15 +31,10 @@ const (
 	overLibrary = 1.2 // of what OPA's library takes
 )
 
-// An evaluator is what checks ask, such as policy.Programs.
-type evaluator interface {
-	Evaluate(ctx context.Context, e policy.Evaluation) ([]policy.SetResult, error)
-}
-
 // checked compares a check of a plan with the same policies in opa eval, and
 // in OPA's library.
 func checked(ctx context.Context, b *bench) error {
-	c, err := b.prepareCheck(ctx)
+	c, err := b.prepareCheck()
 	if err != nil {
 		return err
 	}
@@ -46,7 +42,7 @@ func checked(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	warm, err := c.warm(ctx, &policy.Programs{Bytes: 256 << 20, Count: 10}, verdicts)
+	warm, err := c.warm(ctx, verdicts)
 	if err != nil {
 		return err
 	}
@@ -81,9 +77,9 @@ type checkBench struct {
 
 func (c *checkBench) query(name string) string { return "data.terraform.policies." + name + ".deny" }
 
-func (b *bench) prepareCheck(ctx context.Context) (c *checkBench, err error) {
+func (b *bench) prepareCheck() (c *checkBench, err error) {
 	c = &checkBench{dir: filepath.Join(b.temp, "policies"), input: filepath.Join(b.temp, "input.json")}
-	if c.opa, err = b.buildOPA(ctx); err != nil {
+	if c.opa, err = polsettest.OPA(); err != nil {
 		return nil, err
 	}
 	if c.plan, err = plan(); err != nil {
@@ -112,38 +108,6 @@ func (b *bench) prepareCheck(ctx context.Context) (c *checkBench, err error) {
 	return c, nil
 }
 
-// opaModule is the module of OPA.
-const opaModule = "github.com/open-policy-agent/opa"
-
-// buildOPA returns the opa binary of the version that polset is made with,
-// built where that was not done before. go.sum need not know what only the
-// binary needs: it is a main module of its own.
-func (b *bench) buildOPA(ctx context.Context) (string, error) {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "", errors.New("build opa: this program does not know its modules")
-	}
-	i := slices.IndexFunc(info.Deps, func(m *debug.Module) bool { return m.Path == opaModule })
-	if i < 0 {
-		return "", errors.New("build opa: it is none of this program's modules")
-	}
-	dir, err := filepath.Abs(filepath.Join(b.dir, "opa-"+info.Deps[i].Version))
-	if err != nil {
-		return "", fmt.Errorf("build opa: %w", err)
-	}
-	binary := filepath.Join(dir, "opa")
-	if _, err := os.Stat(binary); err == nil {
-		return binary, nil
-	}
-	defer b.progress("building opa %s", info.Deps[i].Version)()
-	cmd := exec.CommandContext(ctx, "go", "install", opaModule+"@"+info.Deps[i].Version) //nolint:gosec // our own dependency
-	cmd.Env = append(os.Environ(), "GOBIN="+dir, "GOFLAGS=")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build opa: %w\n%s", err, out)
-	}
-	return binary, nil
-}
-
 // cold asks opa eval for each policy, and returns how long all of them take
 // together and what they say.
 func (c *checkBench) cold(ctx context.Context, b *bench) (took []time.Duration, verdicts [][]string, err error) {
@@ -167,9 +131,14 @@ func (c *checkBench) cold(ctx context.Context, b *bench) (took []time.Duration, 
 	return took, verdicts, nil
 }
 
-// warm asks an evaluator that has met the policies before, and makes sure that
-// it says what opa eval does.
-func (c *checkBench) warm(ctx context.Context, asked evaluator, verdicts [][]string) (took []time.Duration, err error) {
+// warm asks worker processes, as a server does, that have met the policies
+// before, and makes sure that they say what opa eval does.
+func (c *checkBench) warm(ctx context.Context, verdicts [][]string) (took []time.Duration, err error) {
+	pool, err := worker.New(worker.Config{})
+	if err != nil {
+		return nil, err
+	}
+	defer pool.Close()
 	e := policy.Evaluation{
 		Plan: c.plan, Run: []byte("{}"), At: time.Now(),
 		Sets: []policy.SetEvaluation{{
@@ -179,7 +148,7 @@ func (c *checkBench) warm(ctx context.Context, asked evaluator, verdicts [][]str
 	}
 	for i := range checkRounds + 1 {
 		began := time.Now()
-		results, err := asked.Evaluate(ctx, e)
+		results, err := pool.Evaluate(ctx, e)
 		if err != nil {
 			return nil, fmt.Errorf("evaluate: %w", err)
 		}

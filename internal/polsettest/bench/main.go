@@ -22,6 +22,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/polset/polset/policy/worker"
 )
 
 // timeLimit ends a bench in which something hangs.
@@ -51,8 +53,11 @@ type options struct {
 }
 
 func main() {
-	if len(os.Args) == 3 && os.Args[1] == childArgument {
+	switch {
+	case len(os.Args) == 3 && os.Args[1] == childArgument:
 		os.Exit(childMain(os.Args[2]))
+	case len(os.Args) > 1 && os.Args[1] == worker.Subcommand:
+		os.Exit(worker.Main(os.Args[2:]))
 	}
 	var o options
 	flag.StringVar(&o.only, "only", "", "the one `part` to run: "+partNames())
