@@ -5,10 +5,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/polset/polset"
+	"github.com/polset/polset/policy"
 )
 
 // hidden stands for the value of a sensitive parameter.
@@ -117,7 +117,7 @@ func formsOf(value string) []string {
 		}
 	}
 	for _, v := range list[:len(list):len(list)] {
-		list = append(list, printable(v))
+		list = append(list, policy.Printable(v))
 	}
 	for i, v := range list {
 		list[i] = begin(v)
@@ -176,21 +176,6 @@ func quotings(value string) []string {
 		inside(strings.TrimSuffix(plain.String(), "\n")), inside(string(html)),
 		inside(strconv.Quote(value)), inside(strconv.QuoteToASCII(value)),
 	}
-}
-
-// printable is a text as policies' messages show it; see policy.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n', r == '\t':
-			return r
-		case r == '\r':
-			return -1
-		case unicode.IsControl(r), unicode.Is(unicode.Cf, r):
-			return utf8.RuneError
-		}
-		return r
-	}, strings.ToValidUTF8(text, "\uFFFD"))
 }
 
 // A span is a part of a text, from one byte to before another.

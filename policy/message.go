@@ -56,8 +56,7 @@ func (l *lines) list() []string {
 	return l.kept
 }
 
-// cut makes s fit to be shown and stored: valid UTF-8, without characters that
-// control a terminal or the direction of text, at most limit bytes and an
+// cut makes s fit to be shown and stored: Printable, at most limit bytes and an
 // ellipsis.
 func cut(s string, limit int) string {
 	long := len(s) > limit
@@ -70,7 +69,17 @@ func cut(s string, limit int) string {
 			s = s[:len(s)-1]
 		}
 	}
-	s = strings.Map(func(r rune) rune {
+	s = Printable(s)
+	if long {
+		s += "…"
+	}
+	return s
+}
+
+// Printable is s as the messages and prints of policies show it: valid UTF-8,
+// without characters that control a terminal or the direction of text.
+func Printable(s string) string {
+	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n', r == '\t':
 			return r
@@ -81,10 +90,6 @@ func cut(s string, limit int) string {
 		}
 		return r
 	}, strings.ToValidUTF8(s, "\uFFFD"))
-	if long {
-		s += "…"
-	}
-	return s
 }
 
 // messageOf is what an element of a result says: a string as it is, an object

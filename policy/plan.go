@@ -10,14 +10,13 @@ import (
 	"github.com/polset/polset"
 )
 
-const (
-	// maxPlanBytes is how large a plan may be. In memory it takes up to 50 times
-	// that (lists of empty objects; what Terraform writes takes about 15).
-	maxPlanBytes = 64 << 20
-	// maxDocumentNesting is how deep a plan or a data file may nest: OPA recurses
-	// into values without a bound of its own.
-	maxDocumentNesting = 500
-)
+// MaxPlanBytes is how large a plan may be. In memory it takes up to 50 times
+// that (lists of empty objects; what Terraform writes takes about 15).
+const MaxPlanBytes = 64 << 20
+
+// maxDocumentNesting is how deep a plan or a data file may nest: OPA recurses
+// into values without a bound of its own.
+const maxDocumentNesting = 500
 
 // A Plan is a Terraform plan as policies see it. It is parsed once, for
 // however many policies, and is not changed.
@@ -27,8 +26,8 @@ type Plan struct{ value ast.Value }
 // their digits. The error is a *polset.Failure of class content-invalid or
 // limit.
 func ParsePlan(raw []byte) (*Plan, error) {
-	if len(raw) > maxPlanBytes {
-		return nil, polset.Fail(polset.ClassLimit, "The plan is larger than %s, the limit for a plan in JSON.", size(maxPlanBytes))
+	if len(raw) > MaxPlanBytes {
+		return nil, PlanTooLarge()
 	}
 	raw = bytes.TrimPrefix(raw, []byte("\xEF\xBB\xBF"))
 	if deeper(raw) {
@@ -51,6 +50,11 @@ func ParsePlan(raw []byte) (*Plan, error) {
 	}
 	return nil, polset.Fail(polset.ClassContentInvalid,
 		"The plan is not what terraform show -json gives of a plan file: it has none of planned_values, resource_changes and configuration.")
+}
+
+// PlanTooLarge is the failure of a plan of more than MaxPlanBytes.
+func PlanTooLarge() *polset.Failure {
+	return polset.Fail(polset.ClassLimit, "The plan is larger than %s, the limit for a plan in JSON.", size(MaxPlanBytes))
 }
 
 // has reports whether an object has one of the members.

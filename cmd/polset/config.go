@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/polset/polset/api"
+	"github.com/polset/polset/policy"
 	"github.com/polset/polset/policy/worker"
 )
 
@@ -81,9 +82,6 @@ type config struct {
 	MaxPlanBytes    int64 `env:"POLSET_MAX_PLAN_BYTES" default:"33554432" placeholder:"BYTES" help:"Limit on the plan of a run (32 MiB); in memory it takes twenty times as much."`
 }
 
-// maxPlanBytes is what an engine takes at most.
-const maxPlanBytes = 64 << 20
-
 // check completes the configuration and finds what cannot work before
 // anything is opened.
 func (c *config) check() error {
@@ -123,8 +121,8 @@ func (c *config) check() error {
 			return fmt.Errorf("%s must be greater than 0", name)
 		}
 	}
-	if c.MaxPlanBytes > maxPlanBytes {
-		return fmt.Errorf("POLSET_MAX_PLAN_BYTES must be at most %d: no engine takes a larger plan", maxPlanBytes)
+	if c.MaxPlanBytes > policy.MaxPlanBytes {
+		return fmt.Errorf("POLSET_MAX_PLAN_BYTES must be at most %d: no engine takes a larger plan", policy.MaxPlanBytes)
 	}
 	if c.PolicyWorkers != 0 && c.PolicyWorkers < worker.MinSize {
 		return fmt.Errorf("POLSET_POLICY_WORKERS must be at least %d: checks leave one to what is pushed", worker.MinSize)

@@ -22,8 +22,8 @@ func (p *Pool) Evaluate(ctx context.Context, e policy.Evaluation) ([]policy.SetR
 	if e.Budget <= 0 {
 		e.Budget = p.CheckTimeout
 	}
-	if len(e.Plan) > maxData {
-		return nil, polset.Fail(polset.ClassLimit, "The plan is larger than %s, the limit for a plan in JSON.", size(maxData))
+	if len(e.Plan) > policy.MaxPlanBytes {
+		return nil, policy.PlanTooLarge()
 	}
 	ctx, end, err := p.begin(ctx)
 	if err != nil {

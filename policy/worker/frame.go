@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/polset/polset/policy"
 )
 
 const (
@@ -13,7 +15,7 @@ const (
 	// directories, and what the policies of a set say, which package policy bounds.
 	maxMessage = 32 << 20
 	// maxData is how many bytes may go with it: a plan, or a part of a file.
-	maxData = 64 << 20
+	maxData = policy.MaxPlanBytes
 )
 
 // writeFrame writes a message as JSON, and the bytes that go with it, each
