@@ -21,14 +21,6 @@ const (
 	CheckCanceled   CheckStatus = "canceled"
 )
 
-// CheckStatuses lists every state of a check.
-func CheckStatuses() []CheckStatus {
-	return []CheckStatus{
-		CheckPending, CheckRunning, CheckPassed, CheckSoftFailed, CheckHardFailed,
-		CheckOverridden, CheckErrored, CheckCanceled,
-	}
-}
-
 // Ended reports whether nothing more is evaluated.
 func (s CheckStatus) Ended() bool { return s != CheckPending && s != CheckRunning }
 
@@ -59,22 +51,6 @@ type Check struct {
 
 // CanOverride reports whether there is something to override.
 func (c Check) CanOverride() bool { return c.Status == CheckSoftFailed }
-
-// TaskStageID is the id of the task stage that shows a run's policy evaluations.
-func TaskStageID(runID string) string { return withPrefix("ts", runID) }
-
-// RunOfTaskStage is the run whose task stage has the id.
-func RunOfTaskStage(id string) string { return withPrefix("run", id) }
-
-// withPrefix gives an id another prefix.
-func withPrefix(prefix, id string) string {
-	for i := range id {
-		if id[i] == '-' {
-			return prefix + id[i:]
-		}
-	}
-	return prefix + "-" + id
-}
 
 // MaxOverrideComment is how many bytes the comment of an override may have.
 const MaxOverrideComment = 1000
@@ -157,10 +133,34 @@ type PolicySetOutcome struct {
 	CreatedAt    time.Time
 }
 
-// Soft reports whether the failure of a policy is one that may be overridden.
-// Of OPA, whose level is only mandatory, the policy set says so.
-func (o PolicySetOutcome) Soft(level string) bool {
-	return level == "soft-mandatory" || level == "mandatory" && o.Overridable
+// PolicyResult is how a policy ended, and what its enforcement level makes of
+// that.
+type PolicyResult string
+
+// The results of a policy, each of which ResultCounts counts.
+const (
+	ResultPassed         PolicyResult = "passed"
+	ResultAdvisoryFailed PolicyResult = "advisory_failed"
+	ResultSoftFailed     PolicyResult = "soft_failed"
+	ResultHardFailed     PolicyResult = "hard_failed"
+	ResultErrored        PolicyResult = "errored"
+)
+
+// Result is how one of the set's policies ended. Of OPA, whose level is only
+// mandatory, the policy set says whether a failure may be overridden. A level
+// that nobody knows is the hardest.
+func (o PolicySetOutcome) Result(p PolicyOutcome) PolicyResult {
+	switch {
+	case p.Status == OutcomePassed:
+		return ResultPassed
+	case p.Status != OutcomeFailed:
+		return ResultErrored
+	case p.EnforcementLevel == "advisory":
+		return ResultAdvisoryFailed
+	case p.EnforcementLevel == "soft-mandatory", p.EnforcementLevel == "mandatory" && o.Overridable:
+		return ResultSoftFailed
+	}
+	return ResultHardFailed
 }
 
 // Count counts the policies of the outcome. A set that could not be evaluated
@@ -168,17 +168,17 @@ func (o PolicySetOutcome) Soft(level string) bool {
 func (o PolicySetOutcome) Count() ResultCounts {
 	var c ResultCounts
 	for _, p := range o.Policies {
-		switch {
-		case p.Status == OutcomePassed:
+		switch o.Result(p) {
+		case ResultPassed:
 			c.Passed++
-		case p.Status != OutcomeFailed:
-			c.Errored++
-		case p.EnforcementLevel == "advisory":
+		case ResultAdvisoryFailed:
 			c.AdvisoryFailed++
-		case o.Soft(p.EnforcementLevel):
+		case ResultSoftFailed:
 			c.SoftFailed++
-		default:
+		case ResultHardFailed:
 			c.HardFailed++
+		case ResultErrored:
+			c.Errored++
 		}
 	}
 	if o.Error != "" && c.Errored == 0 {

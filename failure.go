@@ -30,16 +30,6 @@ const (
 	ClassInternal          Class = "internal"           // a fault of polset itself
 )
 
-// Classes lists every class, in the order of their declaration.
-func Classes() []Class {
-	return []Class{
-		ClassURLForbidden, ClassAuth, ClassCommitNotFound, ClassEmptyRepository,
-		ClassPathNotFound, ClassPathNotDirectory, ClassNoPolicies, ClassContentInvalid,
-		ClassPolicyInvalid, ClassLFSUnsupported, ClassEngineUnsupported, ClassLimit, ClassGitCorrupt,
-		ClassTimeout, ClassStorage, ClassInternal,
-	}
-}
-
 // OfContent reports whether the class says something of the content itself,
 // so that the same content must fail in the same way again.
 func (c Class) OfContent() bool {

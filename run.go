@@ -56,14 +56,6 @@ const (
 	RunDiscarded         RunStatus = "discarded"
 )
 
-// RunStatuses lists every state of a run.
-func RunStatuses() []RunStatus {
-	return []RunStatus{
-		RunPending, RunPostPlanRunning, RunPolicyChecking, RunPostPlanAwaitingDecision, RunPolicyOverride,
-		RunPlanned, RunPostPlanCompleted, RunPolicyChecked, RunErrored, RunCanceled, RunDiscarded,
-	}
-}
-
 // Cancelable reports whether there is work to cancel.
 func (s RunStatus) Cancelable() bool {
 	return s == RunPending || s == RunPostPlanRunning || s == RunPolicyChecking

@@ -96,7 +96,7 @@ func (t *checkText) set(o polset.PolicySetOutcome) {
 		t.line(1, "%s", o.ErrorMessage)
 	}
 	for _, p := range o.Policies {
-		t.line(1, "%-15s  %s (%s)", words(string(resultOf(o, p))), p.Name, p.EnforcementLevel)
+		t.line(1, "%-15s  %s (%s)", words(string(o.Result(p))), p.Name, p.EnforcementLevel)
 		if p.Status != polset.OutcomePassed && p.Description != "" {
 			t.line(3, "%s", p.Description)
 		}

@@ -24,7 +24,7 @@ var (
 		}
 		return outcomes[0].ID
 	})
-	_ = thing("task_stage", func(e *estate) string { return polset.TaskStageID(e.thing("checked_run")) })
+	_ = thing("task_stage", func(e *estate) string { return "ts" + strings.TrimPrefix(e.thing("checked_run"), "run") })
 	_ = thing("check", func(e *estate) string { return "pchk" + strings.TrimPrefix(e.thing("policy_evaluation"), "poleval") })
 	_ = thing("plan", func(e *estate) string { return "plan" + strings.TrimPrefix(e.thing("checked_run"), "run") })
 

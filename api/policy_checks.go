@@ -126,30 +126,11 @@ func checkedPolicies(outcomes []polset.PolicySetOutcome) []checkedPolicy {
 	for _, o := range outcomes {
 		for _, p := range o.Policies {
 			policies = append(policies, checkedPolicy{
-				Name: p.Name, Result: string(resultOf(o, p)), Messages: append([]string{}, p.Messages...), PolicySet: o.PolicySetName,
+				Name: p.Name, Result: string(o.Result(p)), Messages: append([]string{}, p.Messages...), PolicySet: o.PolicySetName,
 			})
 		}
 	}
 	return policies
-}
-
-// A policyResult is how a policy ended, and what that means.
-type policyResult string
-
-// resultOf is how one policy of a policy set ended.
-func resultOf(o polset.PolicySetOutcome, p polset.PolicyOutcome) policyResult {
-	alone := polset.PolicySetOutcome{Overridable: o.Overridable, Policies: []polset.PolicyOutcome{p}}
-	switch n := alone.Count(); {
-	case n.Passed > 0:
-		return "passed"
-	case n.AdvisoryFailed > 0:
-		return "advisory_failed"
-	case n.SoftFailed > 0:
-		return "soft_failed"
-	case n.HardFailed > 0:
-		return "hard_failed"
-	}
-	return "errored"
 }
 
 // policyCheckResource is a check of a run with all that its policy sets say.

@@ -74,7 +74,7 @@ func policyEvaluationResource(c polset.Check) resource {
 			DurationMS:       c.Duration.Milliseconds(),
 			Override:         overrideOf(c),
 		},
-		Relationships: map[string]relation{"policy-attachable": toOne("task-stages", polset.TaskStageID(c.RunID))},
+		Relationships: map[string]relation{"policy-attachable": toOne("task-stages", taskStageOf(c.RunID))},
 		Links:         map[string]string{"self": prefix + "/policy-evaluations/" + c.ID},
 	}
 }

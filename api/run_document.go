@@ -89,7 +89,7 @@ func (a *API) runResource(by polset.Principal, run polset.Run, checks []polset.C
 	}
 	stages := toMany("task-stages")
 	if len(those(checks, true)) > 0 {
-		stages = toMany("task-stages", polset.TaskStageID(run.ID))
+		stages = toMany("task-stages", taskStageOf(run.ID))
 	}
 	return resource{
 		ID:   run.ID,

@@ -326,7 +326,7 @@ func TestRuns(t *testing.T) {
 	if diff := cmp.Diff(run, read); err != nil || diff != "" {
 		t.Error(err, diff)
 	}
-	if a := w.ask(w.acme, "GET", "/runs/"+run.ID, ""); !strings.Contains(a.body, `"policy-checks":{"data":[]}`) || !strings.Contains(a.body, `"task-stages":{"data":[{"id":"`+polset.TaskStageID(run.ID)) {
+	if a := w.ask(w.acme, "GET", "/runs/"+run.ID, ""); !strings.Contains(a.body, `"policy-checks":{"data":[]}`) || !strings.Contains(a.body, `"task-stages":{"data":[{"id":"ts`+strings.TrimPrefix(run.ID, "run")) {
 		t.Error(a.body)
 	}
 	with, err := client.Runs.ReadWithOptions(ctx, run.ID, &tfe.RunReadOptions{Include: []tfe.RunIncludeOpt{tfe.RunWorkspace, tfe.RunConfigVer, tfe.RunPlan}})

@@ -46,6 +46,14 @@ type taskStagePermissions struct {
 	CanOverrideTasks  bool `json:"can-override-tasks"`
 }
 
+const taskStagePrefix = "ts"
+
+// taskStageOf is the id of the task stage of a run.
+func taskStageOf(runID string) string {
+	id, _ := renamed(runID, "run", taskStagePrefix)
+	return id
+}
+
 // The states of a task stage that have no name of a check's.
 const (
 	stageAwaitingOverride = "awaiting_override"
@@ -127,7 +135,7 @@ func taskStageResource(by polset.Principal, run polset.Run, evaluations []polset
 		updated = later(updated, e.UpdatedAt)
 	}
 	status, can := taskStageStatus(evaluations), by.Can(polset.PermissionManageOverrides)
-	id := polset.TaskStageID(run.ID)
+	id := taskStageOf(run.ID)
 	return resource{
 		ID:   id,
 		Type: "task-stages",
@@ -152,7 +160,7 @@ func taskStageResource(by polset.Principal, run polset.Run, evaluations []polset
 // stage finds a run that has a task stage, with its checks, and which of them
 // are the stage.
 func (a *API) stage(r *request) (run polset.Run, checks, evaluations []polset.Check, err error) {
-	id, ok := renamed(r.Param("task_stage"), "ts", "run")
+	id, ok := renamed(r.Param("task_stage"), taskStagePrefix, "run")
 	if !ok {
 		return run, nil, nil, polset.ErrNotFound
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -24,10 +25,7 @@ func (s *Store) VersionInForce(ctx context.Context, by polset.Principal, organiz
 	if err != nil {
 		return fail(err)
 	}
-	inForce := set.CurrentVersionID
-	if inForce == "" {
-		inForce = set.MaterializedVersionID
-	}
+	inForce := cmp.Or(set.CurrentVersionID, set.MaterializedVersionID)
 	if inForce == "" {
 		return set, polset.Version{}, nil
 	}

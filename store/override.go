@@ -23,7 +23,7 @@ func (s *Store) OverrideChecks(ctx context.Context, by polset.Principal, checkID
 	err := s.write(ctx, by, func(ctx context.Context, tx *tx) error {
 		out = nil
 		if len(checkIDs) == 0 {
-			return fmt.Errorf("there is nothing to override: %w", polset.ErrConflict)
+			return fmt.Errorf("%w: %w", errNothingToOverride, polset.ErrConflict)
 		}
 		wanted, err := tx.checksToOverride(ctx, by, checkIDs)
 		if err != nil {
@@ -85,7 +85,7 @@ func (t *tx) override(ctx context.Context, found rows.CheckRow, comment string) 
 	switch status := polset.RunStatus(of.Run.Status); {
 	case !c.CanOverride():
 		return fmt.Errorf("%w, it is %s: %w", errNothingToOverride, c.Status, polset.ErrConflict)
-	case status == polset.RunErrored || status == polset.RunCanceled || status == polset.RunDiscarded:
+	case !status.Overridable():
 		return fmt.Errorf("%w, its run is %s: %w", errNothingToOverride, status, polset.ErrConflict)
 	}
 	reached, err := reaching(r.Check.StatusTimestamps, polset.CheckOverridden, t.now)

@@ -181,21 +181,10 @@ func plural(n int, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
-// result is how a policy ended, with what its level makes of that.
+// result is how a policy ended, with what its level makes of that, as the
+// formats write it.
 func (s reportSet) result(p polset.PolicyOutcome) string {
-	one := s.PolicySetOutcome
-	one.Error, one.Policies = "", []polset.PolicyOutcome{p}
-	switch c := one.Count(); {
-	case c.Passed > 0:
-		return "passed"
-	case c.AdvisoryFailed > 0:
-		return "advisory-failed"
-	case c.SoftFailed > 0:
-		return "soft-failed"
-	case c.HardFailed > 0:
-		return "hard-failed"
-	}
-	return "errored"
+	return strings.ReplaceAll(string(s.Result(p)), "_", "-")
 }
 
 // shown is the result of a policy, with what somebody made of it since.
