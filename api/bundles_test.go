@@ -360,7 +360,7 @@ func TestWaitIsLongerThanTheServersDeadlines(t *testing.T) {
 	e := echo.New()
 	b.api.Register(e)
 	web := httptest.NewUnstartedServer(e)
-	web.Config.ReadTimeout, web.Config.WriteTimeout = 300*time.Millisecond, 300*time.Millisecond
+	web.Config.ReadTimeout, web.Config.WriteTimeout = 700*time.Millisecond, 700*time.Millisecond
 	web.Start()
 	t.Cleanup(web.Close)
 	tag := b.get(guest, nil).header.Get("ETag")

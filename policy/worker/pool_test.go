@@ -189,7 +189,8 @@ func TestEvaluationsLeaveAWorkerFree(t *testing.T) {
 
 // TestInspectionsLetEvaluationsThrough: in the order in which they came.
 func TestInspectionsLetEvaluationsThrough(t *testing.T) {
-	p := newPool(t, nil)
+	reg := prometheus.NewPedanticRegistry()
+	p := newPool(t, func(c *worker.Config) { c.Registerer = reg })
 	g := newGate(rego("deny := []"), "a.rego")
 	var all sync.WaitGroup
 	inspect := func() {
@@ -208,7 +209,13 @@ func TestInspectionsLetEvaluationsThrough(t *testing.T) {
 		_, err := p.Evaluate(t.Context(), evaluation())
 		done <- err
 	}()
-	<-time.After(50 * time.Millisecond) // until it waits
+	eventually(t, "waiting", func() bool {
+		return testutil.GatherAndCompare(reg, strings.NewReader(`
+# HELP polset_policy_worker_waiting Inspections and checks that wait for a policy worker.
+# TYPE polset_policy_worker_waiting gauge
+polset_policy_worker_waiting 1
+`), "polset_policy_worker_waiting") == nil
+	})
 	for range 5 {
 		inspect()
 	}
