@@ -58,20 +58,19 @@ func ReadBundle(ctx context.Context, fsys fs.FS, dir string) (*Bundle, error) {
 			return nil, err
 		}
 	}
-	data, err := s.bundleData(ctx, fsys, files.data, b, &p)
+	document, owned, err := s.bundleData(ctx, fsys, files.data, b, &p)
 	if err != nil {
 		return nil, err
 	}
 	if !p.any() {
 		err = guard(inDir(s.Dir), func() error {
-			addRego(&p, inDir(s.Dir), conflicts(parsed.modules, data.document))
+			addRego(&p, inDir(s.Dir), conflicts(parsed.modules, document))
 			return nil
 		})
 	}
 	if err = errors.Join(err, p.failure()); err != nil {
 		return nil, err
 	}
-	owned := data.roots
 	for name, module := range parsed.modules {
 		owned = append(owned, packagePath(module))
 		if module.RegoVersionSpan().Min() == ast.RegoV0 {
@@ -83,42 +82,20 @@ func ReadBundle(ctx context.Context, fsys fs.FS, dir string) (*Bundle, error) {
 	return b, nil
 }
 
-// bundleData is what the data files of a set say together.
-type bundleData struct {
-	document map[string]any
-	roots    [][]string
-}
-
 // bundleData adds the data files to b and merges them as an evaluation does,
-// under the same limits.
-func (s *Set) bundleData(ctx context.Context, fsys fs.FS, names []string, b *Bundle, p *problems) (bundleData, error) {
-	all := bundleData{document: map[string]any{}}
-	room := s.limits.DataBytes
-	for _, name := range names {
-		if err := ctx.Err(); err != nil {
-			return all, fmt.Errorf("read data: %w", err)
+// under the same limits. It returns what they say together, and what they own
+// of data.
+func (s *Set) bundleData(ctx context.Context, fsys fs.FS, names []string, b *Bundle, p *problems) (document map[string]any, roots [][]string, err error) {
+	document = map[string]any{}
+	_, err = s.eachData(ctx, fsys, names, p, func(name string, src []byte, value any) {
+		b.Files[s.below(name)] = src
+		if p.any() {
+			return
 		}
-		content, err := read(fsys, name, name, "the data files of a policy set", s.limits.DataBytes)
-		if err != nil {
-			return all, err
-		}
-		b.Files[s.below(name)] = content
-		err = guard(name, func() error {
-			value, used, err := s.parseData(name, content, room, p)
-			room -= used
-			if err != nil || p.any() {
-				return err
-			}
-			if s.insertData(all.document, name, value, p); !p.any() {
-				all.roots = append(all.roots, dataRoots(dataPath(s.below(name)), value)...)
-			}
-			return nil
-		})
-		if err != nil {
-			return all, err
-		}
-	}
-	return all, nil
+		s.insertData(document, name, value, p)
+		roots = append(roots, dataRoots(dataPath(s.below(name)), value)...)
+	})
+	return document, roots, err
 }
 
 // dataRoots are what a data file owns: the keys of its object, or its place.

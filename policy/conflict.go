@@ -29,7 +29,7 @@ func (s *Set) dataFile(name string, value any) dataFile {
 // has read it holds these alone: no others can define the same.
 func (s *Set) checkData(ctx context.Context, fsys fs.FS, names []string, rules *ast.TreeNode, p *problems) error {
 	var above []dataFile
-	_, err := s.eachData(ctx, fsys, s.fromAbove(names), p, func(name string, value any) {
+	_, err := s.eachData(ctx, fsys, s.fromAbove(names), p, func(name string, _ []byte, value any) {
 		f := s.dataFile(name, value)
 		if _, ok := value.(map[string]any); !ok && len(f.at) == 0 {
 			p.addf(name, wholeFile, "this file must hold an object, since it adds to data")

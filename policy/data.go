@@ -24,7 +24,7 @@ import (
 // how large it all is besides.
 func (s *Set) loadData(ctx context.Context, fsys fs.FS, names []string, p *problems) (storage.Store, int64, error) {
 	root := map[string]any{}
-	total, err := s.eachData(ctx, fsys, names, p, func(name string, value any) {
+	total, err := s.eachData(ctx, fsys, names, p, func(name string, _ []byte, value any) {
 		if !p.any() {
 			s.insertData(root, name, value, p)
 		}
@@ -43,9 +43,9 @@ func (s *Set) loadData(ctx context.Context, fsys fs.FS, names []string, p *probl
 	return inmem.NewFromASTObject(object), total, nil
 }
 
-// eachData calls f with what each data file holds that can be read, and returns
-// how large they are together.
-func (s *Set) eachData(ctx context.Context, fsys fs.FS, names []string, p *problems, f func(name string, value any)) (total int64, err error) {
+// eachData calls f with each data file that can be read and what it stands for,
+// and returns how large they are together.
+func (s *Set) eachData(ctx context.Context, fsys fs.FS, names []string, p *problems, f func(name string, src []byte, value any)) (total int64, err error) {
 	for _, name := range names {
 		if err := ctx.Err(); err != nil {
 			return 0, fmt.Errorf("load data: %w", err)
@@ -59,7 +59,7 @@ func (s *Set) eachData(ctx context.Context, fsys fs.FS, names []string, p *probl
 			value, used, err := s.parseData(name, src, s.limits.DataBytes-total, p)
 			total += used
 			if err == nil && p.count() == wrong {
-				f(name, value)
+				f(name, src, value)
 			}
 			return err
 		})
