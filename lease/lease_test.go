@@ -250,7 +250,7 @@ func TestKeep(t *testing.T) {
 			holds[0].Done()
 			r.lose("a") // to whoever claimed it next
 			time.Sleep(ttl + time.Second)
-			if all.Err() != nil || holds[1].Ctx.Err() != nil || r.renewed["a"] != 0 || r.renewed["b"] != 3 {
+			if all.Err() != nil || holds[0].Ctx.Err() != nil || holds[1].Ctx.Err() != nil || r.renewed["a"] != 0 || r.renewed["b"] != 3 {
 				t.Errorf("%v, renewed %v", all.Err(), r.renewed)
 			}
 		})
