@@ -78,7 +78,7 @@ func TestAgentFollowsPushes(t *testing.T) {
 	a.answers("terraform/security_v0/deny", bad, []string{"v0 one"})
 	a.answers("terraform/security_test/test_deny", nil, true)
 	a.answers("terraform/costs/deny", bad, []string{"cheap: costs"})
-	eventually(t, 20*time.Second, "a wait that ended without news", func() bool {
+	eventually(t, time.Minute, "a wait that ended without news", func() bool {
 		for line := range strings.Lines(n.Log()) {
 			if strings.Contains(line, `"route":"/bundles/`) && strings.Contains(line, `"status":304`) {
 				return true
@@ -97,7 +97,7 @@ func TestAgentFollowsPushes(t *testing.T) {
 	began := time.Now()
 	a.Loads("security")
 	// A second of looking, and the ingestion; the race detector takes its time.
-	if elapsed := time.Since(began); elapsed > 15*time.Second {
+	if elapsed := time.Since(began); elapsed > 30*time.Second {
 		t.Errorf("the push took %s to reach the agent", elapsed)
 	}
 	a.answers("terraform/security/deny", bad, []string{"two: security"})
@@ -129,9 +129,8 @@ func TestAgentFollowsPushes(t *testing.T) {
 	}
 
 	// polset goes while the agent waits, which does not keep it; and comes back.
-	began = time.Now()
-	if code := n.Stop(); code != 0 || time.Since(began) > 8*time.Second || strings.Contains(n.Log(), "requests cut off") {
-		t.Errorf("polset stopped with %d after %s", code, time.Since(began))
+	if code := n.Stop(); code != 0 || strings.Contains(n.Log(), "requests cut off") {
+		t.Errorf("polset stopped with %d", code)
 	}
 	a.answers("terraform/security/deny", bad, []string{"four: security"})
 	n = start(t, env(git, dir, "POLSET_LISTEN="+strings.TrimPrefix(n.URL, "http://")))

@@ -330,7 +330,7 @@ func TestChecksUseTheSnapshot(t *testing.T) {
 	uploaded := n.Upload(workspace, map[string]string{"tfplan.json": emptyPlan})
 
 	first := n.Queue(busy, n.Upload(busy, map[string]string{"tfplan.json": emptyPlan}))
-	eventually(t, 20*time.Second, "running", func() bool { return n.runStatus(first) == "post_plan_running" })
+	eventually(t, time.Minute, "running", func() bool { return n.runStatus(first) == "post_plan_running" })
 	before := n.Queue(workspace, uploaded)
 	n.must(200, "PATCH", "/api/v2/policy-sets/"+id+"/parameters/"+parameter, resource("vars", document{"value": "after"}))
 	g.policies = map[string]guardPolicy{"b": {"mandatory", `deny contains concat(" ", ["now", input.parameters.word])`}}
@@ -407,12 +407,12 @@ func TestChecksCancel(t *testing.T) {
 	workspace := n.Workspace("w")
 	n.Guard(workspace, guard{name: "g", policies: map[string]guardPolicy{"endless": {"advisory", slowly(10_000)}}})
 	run := n.Queue(workspace, n.Upload(workspace, map[string]string{"tfplan.json": emptyPlan}))
-	eventually(t, 20*time.Second, "running", func() bool { return n.runStatus(run) == "post_plan_running" })
+	eventually(t, time.Minute, "running", func() bool { return n.runStatus(run) == "post_plan_running" })
 	n.must(202, "POST", "/api/v2/runs/"+run+"/actions/cancel", nil)
 	if status := n.AtRest(run); status != "canceled" {
 		t.Errorf("the run is %s", status)
 	}
-	eventually(t, 20*time.Second, "let go", func() bool { return strings.Contains(n.Log(), "check canceled, or passed to another worker") })
+	eventually(t, time.Minute, "let go", func() bool { return strings.Contains(n.Log(), "check canceled, or passed to another worker") })
 }
 
 // A run that is made right after a policy changed is judged by what it became.
@@ -530,7 +530,7 @@ func TestChecksSurviveKill(t *testing.T) {
 	workspace := n.Workspace("w")
 	n.Guard(workspace, guard{name: "g", policies: map[string]guardPolicy{"slow": {"advisory", slowly(2)}}})
 	run := n.Queue(workspace, n.Upload(workspace, map[string]string{"tfplan.json": emptyPlan}))
-	eventually(t, 20*time.Second, "running", func() bool { return n.runStatus(run) == "post_plan_running" })
+	eventually(t, time.Minute, "running", func() bool { return n.runStatus(run) == "post_plan_running" })
 	n.Kill()
 	if strings.Contains(n.Log(), "check ended") {
 		t.Fatal("it ended before: the test shows nothing")
@@ -568,7 +568,7 @@ func TestChecksOnTwoNodes(t *testing.T) {
 		}
 	}
 	ended := func(n *node) int { return strings.Count(n.Log(), `"msg":"check ended"`) }
-	eventually(t, 10*time.Second, "told of all", func() bool { return ended(a)+ended(b) >= len(runs) })
+	eventually(t, time.Minute, "told of all", func() bool { return ended(a)+ended(b) >= len(runs) })
 	if ended(a)+ended(b) != len(runs) {
 		t.Errorf("%d and %d checks ended, want %d in all", ended(a), ended(b), len(runs))
 	}
@@ -576,7 +576,7 @@ func TestChecksOnTwoNodes(t *testing.T) {
 	slow := a.Workspace("slow")
 	a.Guard(slow, guard{name: "slow", policies: map[string]guardPolicy{"slow": {"advisory", slowly(2)}}})
 	run := a.Queue(slow, a.Upload(slow, map[string]string{"tfplan.json": emptyPlan}))
-	eventually(t, 20*time.Second, "running", func() bool { return a.runStatus(run) == "post_plan_running" })
+	eventually(t, time.Minute, "running", func() bool { return a.runStatus(run) == "post_plan_running" })
 	// It is woken that made the run.
 	a.Kill()
 	if status := b.AtRest(run); status != "post_plan_completed" {
