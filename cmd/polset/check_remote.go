@@ -16,8 +16,8 @@ import (
 
 // checkRemote is how a server is asked.
 type checkRemote struct {
-	Address      string `env:"POLSET_ADDRESS,TFE_ADDRESS" placeholder:"URL" help:"The server, such as https://polset.example.com."`
-	Token        string `env:"POLSET_TOKEN,TFE_TOKEN" placeholder:"TOKEN" help:"An API token that may manage policies. Better in the environment than on a command line."`
+	Address      string `env:"POLSET_ADDRESS" placeholder:"URL" help:"The server, such as https://polset.example.com. Without it, that in TFE_ADDRESS."`
+	Token        string `env:"POLSET_TOKEN" placeholder:"TOKEN" help:"An API token that may manage policies. Better in the environment than on a command line. Of the server in TFE_ADDRESS, also in TFE_TOKEN."`
 	Organization string `env:"POLSET_ORGANIZATION,TFE_ORGANIZATION" placeholder:"NAME" help:"The organization of a workspace that is given by its name alone."`
 	Message      string `placeholder:"TEXT" default:"polset check" help:"What the run is about, such as a commit or a pull request (${default})."`
 }
@@ -47,18 +47,51 @@ func (k *checkRemote) settle(workspace string) error {
 	if _, err := k.workspace(workspace); err != nil {
 		return err
 	}
+	given := k.Address
+	if given == "" {
+		k.Address = os.Getenv(tfeAddress)
+	}
 	if k.Address == "" {
 		return errors.New("--workspace needs the server's address: --address, or POLSET_ADDRESS")
 	}
-	address, err := checkBaseURL("--address", k.Address)
-	if err != nil {
+	var err error
+	if k.Address, err = serverAddress("--address", k.Address); err != nil {
 		return err
 	}
-	k.Address = strings.TrimSuffix(address, apiPath)
-	if k.Token == "" {
-		return errors.New("--workspace needs a token in POLSET_TOKEN")
+	return k.settleToken(given != "")
+}
+
+// The environment of other clients of the API.
+const (
+	tfeAddress = "TFE_ADDRESS"
+	tfeToken   = "TFE_TOKEN" // #nosec G101 -- a name
+)
+
+// settleToken finds the token, which goes to no server but its own: one
+// environment may name two servers, such as polset and HCP Terraform, each with a
+// token. own says that the address is not that of TFE_ADDRESS.
+func (k *checkRemote) settleToken(own bool) error {
+	of := os.Getenv("POLSET_TOKEN")
+	if !own && k.Token == of { // it was not on the command line
+		k.Token = ""
 	}
-	return nil
+	tfe, err := serverAddress(tfeAddress, os.Getenv(tfeAddress))
+	if k.Token == "" && err == nil && tfe == k.Address {
+		k.Token = os.Getenv(tfeToken)
+	}
+	switch {
+	case k.Token != "":
+		return nil
+	case !own && of != "":
+		return errors.New("POLSET_TOKEN does not go to the server in TFE_ADDRESS, whose token is in TFE_TOKEN: give the server of POLSET_TOKEN in POLSET_ADDRESS, or with --address")
+	}
+	return errors.New("--workspace needs a token in POLSET_TOKEN")
+}
+
+// serverAddress is the address of a server, without what everybody knows.
+func serverAddress(name, text string) (string, error) {
+	address, err := checkBaseURL(name, text)
+	return strings.TrimSuffix(address, apiPath), err
 }
 
 // remoteCheck is one plan's way through a server.
@@ -199,6 +232,9 @@ func (c *remoteCheck) upload(ctx context.Context, run *reportRun, plan *os.File)
 	to, err := base.Parse(made.Data.Attributes.UploadURL)
 	if err != nil || made.Data.Attributes.UploadURL == "" {
 		return errors.New("upload the plan: the server names no address for it; may the token manage policies?")
+	}
+	if base.Scheme == "https" && to.Scheme != "https" { // it would go in plain text
+		return errors.New("upload the plan: the server, which is asked over https, names an address for it that is not (see POLSET_PUBLIC_URL there)")
 	}
 	one := "/configuration-versions/" + url.PathEscape(made.Data.ID)
 	err = c.put(ctx, to.String(), plan)
