@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -437,6 +438,47 @@ func TestCheckClaims(t *testing.T) {
 			b.Errorf("%d of %d runs came to their end", len(list), runs)
 		}
 		b.verify()
+	})
+}
+
+// The runs of one organization do not keep those of others waiting.
+func TestCheckTurns(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		workspaces := map[string]string{b.workspace("net").ID: "acme"}
+		b.guard(polset.PolicySetDraft{Name: "opa", Global: true})
+		many := slices.Collect(maps.Keys(workspaces))[0]
+		for range 6 {
+			b.runOf(many)
+		}
+		for _, name := range []string{"rivals", "others"} {
+			b.organization(name)
+			b.must(second(b.CreatePolicySet(b.ctx(), admin, polset.PolicySetDraft{Organization: name, Name: "opa", Global: true, Kind: polset.KindOPA})))
+			workspaces[b.guarded(name, "net")] = name
+		}
+		for id, name := range workspaces {
+			if name != "acme" {
+				b.runOf(id)
+				b.runOf(id)
+			}
+		}
+		claim := func(n int, want ...string) {
+			b.Helper()
+			list, err := b.ClaimChecks(b.ctx(), n, time.Minute)
+			b.must(err)
+			var got []string
+			for _, task := range list {
+				got = append(got, task.Check.Organization)
+			}
+			slices.Sort(got)
+			if !slices.Equal(got, want) {
+				b.Fatalf("claimed of %v, want %v", got, want)
+			}
+		}
+		claim(1, "acme")
+		// What is being evaluated counts, so that acme's next ones come last.
+		claim(2, "others", "rivals")
+		claim(3, "acme", "others", "rivals")
+		claim(10, "acme", "acme", "acme", "acme")
 	})
 }
 

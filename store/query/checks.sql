@@ -68,12 +68,24 @@ WHERE checks.run_id = sqlc.arg(run_id)
 ORDER BY checks.evaluation DESC, checks.sequence;
 
 -- name: ChecksDue :many
--- Not those with a set of whose policies a version is yet to be made.
-SELECT checks.id, checks.run_id FROM checks
-WHERE checks.status IN ('pending', 'running') AND checks.due_at <= sqlc.arg(now) AND NOT EXISTS (
-    SELECT 1 FROM policy_set_outcomes JOIN policy_sets ON policy_sets.id = policy_set_outcomes.policy_set_id
-    WHERE policy_set_outcomes.check_id = checks.id AND policy_set_outcomes.awaited_revision > policy_sets.materialized_revision)
-ORDER BY checks.due_at, checks.sequence LIMIT sqlc.arg(size);
+-- Not those with a set of whose policies a version is yet to be made. The
+-- organizations take turns, so that the thousand runs of one hold up no other:
+-- what is being evaluated for an organization counts as turns that it had.
+WITH due AS (
+    SELECT checks.id, checks.run_id, checks.due_at, checks.sequence, workspaces.organization_id,
+        row_number() OVER (PARTITION BY workspaces.organization_id ORDER BY checks.due_at, checks.sequence) AS turn
+    FROM checks JOIN runs ON runs.id = checks.run_id JOIN workspaces ON workspaces.id = runs.workspace_id
+    WHERE checks.status IN ('pending', 'running') AND checks.due_at <= sqlc.arg(now) AND NOT EXISTS (
+        SELECT 1 FROM policy_set_outcomes JOIN policy_sets ON policy_sets.id = policy_set_outcomes.policy_set_id
+        WHERE policy_set_outcomes.check_id = checks.id AND policy_set_outcomes.awaited_revision > policy_sets.materialized_revision)
+), busy AS (
+    SELECT workspaces.organization_id, count(*) AS turns
+    FROM checks JOIN runs ON runs.id = checks.run_id JOIN workspaces ON workspaces.id = runs.workspace_id
+    WHERE checks.status IN ('pending', 'running') AND checks.status = 'running' AND checks.due_at > sqlc.arg(now)
+    GROUP BY workspaces.organization_id
+)
+SELECT due.id, due.run_id FROM due LEFT JOIN busy ON busy.organization_id = due.organization_id
+ORDER BY due.turn + COALESCE(busy.turns, 0), due.due_at, due.sequence LIMIT sqlc.arg(size);
 
 -- name: ClaimCheck :execrows
 -- Of two nodes the second finds the check no longer due. An attempt counts until

@@ -174,16 +174,26 @@ func (q *Queries) CheckAgain(ctx context.Context, arg CheckAgainParams) error {
 }
 
 const checksDue = `-- name: ChecksDue :many
-SELECT checks.id, checks.run_id FROM checks
-WHERE checks.status IN ('pending', 'running') AND checks.due_at <= $1 AND NOT EXISTS (
-    SELECT 1 FROM policy_set_outcomes JOIN policy_sets ON policy_sets.id = policy_set_outcomes.policy_set_id
-    WHERE policy_set_outcomes.check_id = checks.id AND policy_set_outcomes.awaited_revision > policy_sets.materialized_revision)
-ORDER BY checks.due_at, checks.sequence LIMIT $2
+WITH due AS (
+    SELECT checks.id, checks.run_id, checks.due_at, checks.sequence, workspaces.organization_id,
+        row_number() OVER (PARTITION BY workspaces.organization_id ORDER BY checks.due_at, checks.sequence) AS turn
+    FROM checks JOIN runs ON runs.id = checks.run_id JOIN workspaces ON workspaces.id = runs.workspace_id
+    WHERE checks.status IN ('pending', 'running') AND checks.due_at <= $2 AND NOT EXISTS (
+        SELECT 1 FROM policy_set_outcomes JOIN policy_sets ON policy_sets.id = policy_set_outcomes.policy_set_id
+        WHERE policy_set_outcomes.check_id = checks.id AND policy_set_outcomes.awaited_revision > policy_sets.materialized_revision)
+), busy AS (
+    SELECT workspaces.organization_id, count(*) AS turns
+    FROM checks JOIN runs ON runs.id = checks.run_id JOIN workspaces ON workspaces.id = runs.workspace_id
+    WHERE checks.status IN ('pending', 'running') AND checks.status = 'running' AND checks.due_at > $2
+    GROUP BY workspaces.organization_id
+)
+SELECT due.id, due.run_id FROM due LEFT JOIN busy ON busy.organization_id = due.organization_id
+ORDER BY due.turn + COALESCE(busy.turns, 0), due.due_at, due.sequence LIMIT $1
 `
 
 type ChecksDueParams struct {
-	Now  time.Time
 	Size int32
+	Now  time.Time
 }
 
 type ChecksDueRow struct {
@@ -191,9 +201,11 @@ type ChecksDueRow struct {
 	RunID string
 }
 
-// Not those with a set of whose policies a version is yet to be made.
+// Not those with a set of whose policies a version is yet to be made. The
+// organizations take turns, so that the thousand runs of one hold up no other:
+// what is being evaluated for an organization counts as turns that it had.
 func (q *Queries) ChecksDue(ctx context.Context, arg ChecksDueParams) ([]ChecksDueRow, error) {
-	rows, err := q.db.QueryContext(ctx, checksDue, arg.Now, arg.Size)
+	rows, err := q.db.QueryContext(ctx, checksDue, arg.Size, arg.Now)
 	if err != nil {
 		return nil, err
 	}
