@@ -17,7 +17,8 @@ import (
 // internal and worth another attempt. The error is one of the evaluation as a
 // whole: that of ctx, of the plan, or of workers that do not start.
 //
-// A set's time counts from when its files are at hand.
+// A set's time counts from when its files are at hand. All sets together may take
+// as long as maxBudgets of them; those left over then are a failure of class limit.
 func (p *Pool) Evaluate(ctx context.Context, e policy.Evaluation) ([]policy.SetResult, error) {
 	if e.Budget <= 0 {
 		e.Budget = p.CheckTimeout
@@ -46,16 +47,32 @@ func (p *Pool) Evaluate(ctx context.Context, e policy.Evaluation) ([]policy.SetR
 		return nil, err
 	}
 	results := make([]policy.SetResult, len(e.Sets))
+	var took time.Duration
 	for i, s := range e.Sets {
+		if took > maxBudgets*e.Budget {
+			results[i].Err = overBudgets(e.Budget)
+			continue
+		}
 		var whole *wholeError
 		if results[i] = ev.evaluate(ctx, s); errors.As(results[i].Err, &whole) {
 			return nil, whole.err
 		}
+		took += results[i].Duration
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("evaluate policy sets: %w", ended(ctx))
 		}
 	}
 	return results, nil
+}
+
+// maxBudgets is how many budgets an Evaluation may use up. Nothing else bounds how
+// many sets apply to a workspace, and meanwhile others wait for the place.
+const maxBudgets = 20
+
+func overBudgets(budget time.Duration) *polset.Failure {
+	return polset.Fail(polset.ClassLimit,
+		"The policy sets take longer than %s to evaluate together, %d times the limit that POLSET_CHECK_TIMEOUT sets for each of them; this one was not evaluated.",
+		maxBudgets*budget, maxBudgets)
 }
 
 // An evaluating is an Evaluation that has a place.

@@ -272,3 +272,30 @@ func TestEvaluateInterrupted(t *testing.T) {
 	wantDenied(t, results[0], "x")
 	p.wantCauses()
 }
+
+// Who brings many sets that take their time does not keep a place for as long as
+// they please.
+func TestEvaluateManySlowSets(t *testing.T) {
+	p := newPool(t, nil)
+	e := evaluation()
+	e.Budget = 50 * time.Millisecond
+	for range 200 {
+		e.Sets = append(e.Sets, set(rego(endless)))
+	}
+	began := time.Now()
+	results, err := p.Evaluate(t.Context(), e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(began)
+	left := 0
+	for _, r := range results {
+		wantFailure(t, r.Err, polset.ClassLimit, "the limit that POLSET_CHECK_TIMEOUT sets")
+		if strings.Contains(r.Err.Error(), "longer than 1s to evaluate together, 20 times the limit") {
+			left++
+		}
+	}
+	if left < 180 || left == len(results) {
+		t.Errorf("%d of %d sets were not evaluated, within %s", left, len(results), took)
+	}
+}
