@@ -48,6 +48,7 @@ func (p *Pool) Evaluate(ctx context.Context, e policy.Evaluation) ([]policy.SetR
 	}
 	results := make([]policy.SetResult, len(e.Sets))
 	var took time.Duration
+	room := maxSaid
 	for i, s := range e.Sets {
 		if took > maxBudgets*e.Budget {
 			results[i].Err = overBudgets(e.Budget)
@@ -58,6 +59,7 @@ func (p *Pool) Evaluate(ctx context.Context, e policy.Evaluation) ([]policy.SetR
 			return nil, whole.err
 		}
 		took += results[i].Duration
+		room = shorten(results[i].Policies, room)
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("evaluate policy sets: %w", ended(ctx))
 		}
@@ -73,6 +75,32 @@ func overBudgets(budget time.Duration) *polset.Failure {
 	return polset.Fail(polset.ClassLimit,
 		"The policy sets take longer than %s to evaluate together, %d times the limit that POLSET_CHECK_TIMEOUT sets for each of them; this one was not evaluated.",
 		maxBudgets*budget, maxBudgets)
+}
+
+// maxSaid is how many bytes of messages and prints an Evaluation keeps: each set
+// may say a thousand pages, and any number may apply to a workspace.
+const maxSaid = 16 << 20
+
+// leftOut stands for what is beyond it.
+var leftOut = "The policies of this run say more than " + size(maxSaid) + ", the limit for a check: what this one says was left out."
+
+// shorten leaves out what there is no room for, and returns the room that is left
+// then. It changes no verdict.
+func shorten(outcomes []polset.PolicyOutcome, room int) int {
+	within := func(lines []string) []string {
+		for n, line := range lines {
+			if room -= len(line); room < 0 {
+				room = 0
+				return append(lines[:n:n], leftOut)
+			}
+		}
+		return lines
+	}
+	for i := range outcomes {
+		o := &outcomes[i]
+		o.Messages, o.Prints = within(o.Messages), within(o.Prints)
+	}
+	return room
 }
 
 // An evaluating is an Evaluation that has a place.

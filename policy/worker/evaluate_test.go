@@ -299,3 +299,41 @@ func TestEvaluateManySlowSets(t *testing.T) {
 		t.Errorf("%d of %d sets were not evaluated, within %s", left, len(results), took)
 	}
 }
+
+// What many sets say together is bounded, their verdicts are not touched.
+func TestEvaluateTalkativeSets(t *testing.T) {
+	p := newPool(t, nil)
+	e := evaluation()
+	for range 20 { // a MiB each
+		e.Sets = append(e.Sets, set(repo("policies.hcl", oneQuery+"\n"+strings.ReplaceAll(oneQuery, `"a"`, `"b"`)+"\n"+strings.ReplaceAll(oneQuery, `"a"`, `"c"`),
+			"a.rego", `package a
+import rego.v1
+long := concat("", ["0123456789abcdef" | some i in numbers.range(1, 256); i > 0])
+deny := [sprintf("%d %s", [i, long]) | some i in numbers.range(1, 100)]`)))
+	}
+	e.Sets = append(e.Sets, set(says(`"the last word"`)), set(rego("deny := []")))
+	results, err := p.Evaluate(t.Context(), e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, left := 0, 0
+	for i, r := range results {
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		for _, o := range r.Policies {
+			passed := i == len(results)-1
+			if passed != (o.Status == polset.OutcomePassed) || passed != (len(o.Messages) == 0) {
+				t.Errorf("set %d: %s with %d messages", i, o.Status, len(o.Messages))
+			}
+			for _, m := range o.Messages {
+				if said += len(m); strings.Contains(m, "more than 16 MiB, the limit") {
+					left++
+				}
+			}
+		}
+	}
+	if said > 16<<20+100<<10 || said < 15<<20 || left == 0 {
+		t.Errorf("they say %d bytes, and %d times that something was left out", said, left)
+	}
+}
