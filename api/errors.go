@@ -170,6 +170,8 @@ func explain(ctx context.Context, requestID string, err error) problems {
 		return problems{{Status: http.StatusConflict, Title: "conflict", Detail: "The resource is not in a state that allows this request."}}
 	case errors.As(err, &failure) && failure.Retry:
 		return problems{{Status: http.StatusServiceUnavailable, Title: "service unavailable", Detail: failure.Message}}
+	case errors.As(err, &failure) && failure.Class == polset.ClassLimit:
+		return problems{{Status: http.StatusUnprocessableEntity, Title: "limit exceeded", Detail: failure.Message}}
 	case ctx.Err() != nil:
 		return problems{{Status: http.StatusServiceUnavailable, Title: "service unavailable", Detail: "The request was given up before it was answered."}}
 	}

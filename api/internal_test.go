@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/base64"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
@@ -93,5 +94,13 @@ func TestStandIn(t *testing.T) {
 		if got := a.vcsRepo(vcs, false).RepositoryHTTPURL; got != want {
 			t.Errorf("with conformance %t: %s, want %s", conformance, got, want)
 		}
+	}
+}
+
+// A limit that the rows name is the asker's to meet, and no fault of polset's.
+func TestExplainLimit(t *testing.T) {
+	got := explain(t.Context(), "request-id", fmt.Errorf("create run: %w", polset.Fail(polset.ClassLimit, "There is more than may be.")))
+	if len(got) != 1 || got[0].Status != http.StatusUnprocessableEntity || got[0].Detail != "There is more than may be." {
+		t.Errorf("got %+v", got)
 	}
 }

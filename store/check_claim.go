@@ -158,7 +158,8 @@ func (t *tx) resolved(ctx context.Context, o rows.PolicySetOutcome, details map[
 	if o.AwaitedRevision == 0 {
 		return o, nil
 	}
-	list, err := t.setsInForce(ctx, []string{o.PolicySetID})
+	room := snapshotRoom(maxSnapshot) // one set has less
+	list, err := t.setsInForce(ctx, []string{o.PolicySetID}, &room)
 	if err != nil {
 		return o, err
 	}

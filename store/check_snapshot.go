@@ -37,15 +37,35 @@ const setsInForce = `SELECT policy_sets.id, policy_sets.name, policy_sets.descri
 	COALESCE(versions.id, ''), COALESCE(versions.digest, ''), COALESCE(versions.policies_directory, ''), COALESCE(versions.policies, '[]')
 FROM policy_sets LEFT JOIN versions ON versions.status = 'ready' AND versions.id = ` + versionInForce
 
+// maxSnapshot is how many bytes the policies and parameters may have that judge a
+// run: each run keeps a copy, and whoever evaluates or shows it reads it whole.
+const maxSnapshot = 64 << 20
+
+// A snapshotRoom is what is left of maxSnapshot.
+type snapshotRoom int
+
+func (r *snapshotRoom) take(n int) error {
+	if *r -= snapshotRoom(n); *r < 0 {
+		return polset.Fail(polset.ClassLimit,
+			"The policy sets that apply to this workspace have more than %d MiB of parameters and of names and descriptions of policies together, the limit for a run.",
+			maxSnapshot>>20)
+	}
+	return nil
+}
+
 // setsInForce reads policy sets by id; those that are gone are left out.
-func (t *tx) setsInForce(ctx context.Context, ids []string) ([]inForce, error) {
+func (t *tx) setsInForce(ctx context.Context, ids []string, room *snapshotRoom) ([]inForce, error) {
 	var out []inForce
 	for chunk := range slices.Chunk(ids, maxPage) {
 		var q filter
 		q.in("policy_sets.id", chunk)
 		list, err := selectAll(ctx, t.db, "policy sets in force", setsInForce+q.where(), q.args, func(result *sql.Rows) (f inForce, err error) {
-			return f, result.Scan(&f.id, &f.name, &f.description, &f.kind, &f.tool, &f.overridable, &f.agent,
+			err = result.Scan(&f.id, &f.name, &f.description, &f.kind, &f.tool, &f.overridable, &f.agent,
 				&f.awaited, &f.versionID, &f.digest, &f.directory, &f.policies)
+			if err == nil {
+				err = room.take(len(f.policies))
+			}
+			return f, err
 		})
 		if err != nil {
 			return nil, err
@@ -72,14 +92,17 @@ const parametersOfSets = `SELECT id, policy_set_id, key, sensitive, value, seale
 
 // parametersOf reads the parameters of policy sets, by the set's id, in the
 // order of their creation.
-func (s *Store) parametersOf(ctx context.Context, tx *tx, ids []string) (map[string]parameters, error) {
+func (s *Store) parametersOf(ctx context.Context, tx *tx, ids []string, room *snapshotRoom) (map[string]parameters, error) {
 	out := map[string]parameters{}
 	for chunk := range slices.Chunk(ids, maxPage) {
 		var q filter
 		q.in("policy_set_id", chunk)
 		list, err := selectAll(ctx, tx.db, "parameters of policy sets", parametersOfSets+q.where()+" ORDER BY sequence", q.args,
 			func(result *sql.Rows) (r rows.PolicySetParameter, err error) {
-				return r, result.Scan(&r.ID, &r.PolicySetID, &r.Key, &r.Sensitive, &r.Value, &r.SealedValue)
+				if err = result.Scan(&r.ID, &r.PolicySetID, &r.Key, &r.Sensitive, &r.Value, &r.SealedValue); err == nil {
+					err = room.take(len(r.Value) + len(r.SealedValue))
+				}
+				return r, err
 			})
 		if err != nil {
 			return nil, err
@@ -123,11 +146,12 @@ func (s *Store) applying(ctx context.Context, tx *tx, w polset.Workspace) ([]app
 	}
 	// First the parameters: a set that is deleted in between would otherwise be
 	// evaluated without them.
-	given, err := s.parametersOf(ctx, tx, ids)
+	room := snapshotRoom(maxSnapshot)
+	given, err := s.parametersOf(ctx, tx, ids, &room)
 	if err != nil {
 		return nil, err
 	}
-	sets, err := tx.setsInForce(ctx, ids)
+	sets, err := tx.setsInForce(ctx, ids, &room)
 	if err != nil {
 		return nil, err
 	}

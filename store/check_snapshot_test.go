@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -462,6 +463,30 @@ func TestCheckInput(t *testing.T) {
 
 // A run takes the same number of statements however many policy sets apply, and
 // one of many is found without looking at the others.
+// A run whose sets have more than it may keep is none, and says so; nothing of it
+// is left, and runs of other workspaces go on.
+func TestCheckSnapshotLimit(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		w, other := b.workspace("net"), b.workspace("other")
+		p := b.guard(polset.PolicySetDraft{Name: "large"})
+		b.must(b.AddMembers(b.ctx(), admin, p.ID, polset.RelationWorkspaces, []string{w.ID}))
+		b.must(second(b.CreateParameter(b.ctx(), admin, p.ID, polset.ParameterDraft{Key: "a", Value: polset.NewSecret("x")})))
+		b.runOf(w.ID)
+		b.exec("UPDATE policy_set_parameters SET value = $1", strings.Repeat("x", 40<<20))
+		b.exec("UPDATE versions SET policies = $1", `[{"name":"`+strings.Repeat("y", 30<<20)+`"}]`)
+		c := b.configuration(w.ID, false)
+		_, err := b.CreateRun(b.ctx(), admin, polset.RunDraft{WorkspaceID: w.ID, ConfigurationVersionID: c.ID})
+		var f *polset.Failure
+		if !errors.As(err, &f) || f.Class != polset.ClassLimit || f.Retry || !strings.Contains(f.Message, "more than 64 MiB") {
+			b.Fatalf("got %v", err)
+		}
+		if n := b.count("SELECT count(*) FROM runs"); n != 1 {
+			b.Errorf("there are %d runs", n)
+		}
+		b.runOf(other.ID)
+	})
+}
+
 func TestStatementsOfARun(t *testing.T) {
 	onBoth(t, func(b *bench) {
 		w := b.workspace("net")
