@@ -41,16 +41,15 @@ func (p *Pool) Evaluate(ctx context.Context, e policy.Evaluation) ([]policy.SetR
 	}
 	defer place.leave()
 
-	ev := &evaluating{place, &e}
+	ev := &evaluating{place: place, evaluation: &e}
 	defer ev.forget()
 	if err := ev.begin(ctx); err != nil {
 		return nil, err
 	}
 	results := make([]policy.SetResult, len(e.Sets))
-	var took time.Duration
 	room := maxSaid
 	for i, s := range e.Sets {
-		if took > maxBudgets*e.Budget {
+		if ev.took > maxBudgets*e.Budget {
 			results[i].Err = overBudgets(e.Budget)
 			continue
 		}
@@ -58,7 +57,7 @@ func (p *Pool) Evaluate(ctx context.Context, e policy.Evaluation) ([]policy.SetR
 		if results[i] = ev.evaluate(ctx, s); errors.As(results[i].Err, &whole) {
 			return nil, whole.err
 		}
-		took += results[i].Duration
+		ev.took += results[i].Duration
 		room = shorten(results[i].Policies, room)
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("evaluate policy sets: %w", ended(ctx))
@@ -107,6 +106,7 @@ func shorten(outcomes []polset.PolicyOutcome, room int) int {
 type evaluating struct {
 	*place
 	evaluation *policy.Evaluation
+	took       time.Duration // of the budgets
 }
 
 // begin hands over the plan, before any set.
@@ -152,7 +152,9 @@ func (ev *evaluating) prepare(ctx context.Context) error {
 	if ev.worker.planned == ev.evaluation {
 		return nil
 	}
+	began := time.Now()
 	_, err := ev.carryOut(ctx, ev.planOrder(), ev.evaluation.Plan, nil)
+	ev.took += time.Since(began) // a set is to blame, though not this one
 	var d *deathError
 	switch {
 	case err == nil:
@@ -177,8 +179,12 @@ func (ev *evaluating) evaluate(ctx context.Context, s policy.SetEvaluation) poli
 			Err:      ev.pool.failure(d, "The policies need", policy.OverBudget(budget)),
 		}
 	}
-	if err == nil {
+	var large *frameSizeError
+	switch {
+	case err == nil:
 		ev.worker.compiled.used(setKey{s.Key, s.Dir, s.Kind})
+	case errors.As(err, &large):
+		err = tooLarge("What the parameters of the policy set hold", err)
 	}
 	return policy.SetResult{Policies: r.Outcomes, Duration: r.Duration, Err: err}
 }

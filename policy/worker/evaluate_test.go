@@ -337,3 +337,27 @@ deny := [sprintf("%d %s", [i, long]) | some i in numbers.range(1, 100)]`)))
 		t.Errorf("they say %d bytes, and %d times that something was left out", said, left)
 	}
 }
+
+// What does not fit into a frame is the content's fault, and the worker goes on.
+func TestEvaluateMoreThanAFrame(t *testing.T) {
+	p := newPool(t, func(c *worker.Config) { c.Memory = 1 << 30 })
+	parameters := set(rego("deny := []"))
+	parameters.Parameters = map[string]string{}
+	for i := range 30 {
+		parameters.Parameters[fmt.Sprint("p", i)] = strings.Repeat("<", 256<<10) // six bytes each
+	}
+	var policies strings.Builder
+	for i := range 8_700 {
+		fmt.Fprintf(&policies, "policy \"p%d\" { query = \"data.a.x\" }\n", i)
+	}
+	long := strings.Repeat(strings.Repeat("d", 250)+"/", 16) + "a.rego" // which each error names
+	failing := set(repo("policies.hcl", policies.String(), long, "package a\nimport rego.v1\nx := 1\nx := 2 if input.plan"))
+	results, err := p.Evaluate(t.Context(), evaluation(parameters, failing, set(says(`"x"`))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantFailure(t, results[0].Err, polset.ClassLimit, "What the parameters of the policy set hold takes more than 32 MiB")
+	wantFailure(t, results[1].Err, polset.ClassLimit, "What the policies say takes more than 32 MiB")
+	wantDenied(t, results[2], "x")
+	p.wantCauses()
+}

@@ -29,6 +29,13 @@ func (p *Pool) failure(d *deathError, need string, over *polset.Failure) *polset
 	return f
 }
 
+// tooLarge is the failure of what does not fit into a frame.
+func tooLarge(what string, err error) *polset.Failure {
+	f := polset.Fail(polset.ClassLimit, "%s takes more than %s in JSON, the limit for a policy set.", what, size(maxMessage))
+	f.Err = err
+	return f
+}
+
 // size writes a number of bytes for people.
 func size(n int64) string {
 	switch {

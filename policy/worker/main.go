@@ -182,8 +182,8 @@ func (s *session) report(r report) error {
 	r.Op = opDone
 	err := writeFrame(s.out, r, nil)
 	var size *frameSizeError
-	if errors.As(err, &size) { // package policy bounds what there is to say
-		return writeFrame(s.out, report{Op: opDone, Trouble: troubleOf(err)}, nil)
+	if errors.As(err, &size) { // of very many policies
+		return writeFrame(s.out, report{Op: opDone, Trouble: troubleOf(tooLarge("What the policies say", err))}, nil)
 	}
 	return err
 }
