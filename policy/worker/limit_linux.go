@@ -30,6 +30,9 @@ func limitResources(memory int64) error {
 	if err := closeInherited(); err != nil {
 		return err
 	}
+	// Where the host has no more memory, the kernel shall end this process and not
+	// the server, which tries again. It may not be ours to say.
+	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
 	own, err := mapped()
 	if errors.Is(err, fs.ErrNotExist) {
 		own, err = assumed, nil

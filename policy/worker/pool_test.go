@@ -73,6 +73,9 @@ func TestAWorkerHoldsNothing(t *testing.T) {
 			t.Errorf("it has %s, which is %s, %v", fd.Name(), to, err)
 		}
 	}
+	if first := proc(t, pid, "oom_score_adj"); first != "1000\n" {
+		t.Errorf("where memory is short it goes with the score %q, the server with %q", first, proc(t, os.Getpid(), "oom_score_adj"))
+	}
 	limits := proc(t, pid, "limits")
 	for _, want := range []string{"Max core file size 0 0", "Max file size 0 0", "Max open files 32 32"} {
 		if !strings.Contains(strings.Join(strings.Fields(limits), " "), want) {
