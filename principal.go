@@ -7,14 +7,17 @@ type Permission string
 
 // The permissions.
 const (
-	PermissionRead            Permission = "read"
+	PermissionRead Permission = "read"
+	// PermissionCreateRuns is what a CI job needs to have a plan checked. It has
+	// one of its own, since whoever may change a policy set is not stopped by it.
+	PermissionCreateRuns      Permission = "create-runs"
 	PermissionManagePolicies  Permission = "manage-policies"
 	PermissionManageOverrides Permission = "manage-policy-overrides"
 )
 
 // Permissions lists every permission, the weakest first.
 func Permissions() []Permission {
-	return []Permission{PermissionRead, PermissionManagePolicies, PermissionManageOverrides}
+	return []Permission{PermissionRead, PermissionCreateRuns, PermissionManagePolicies, PermissionManageOverrides}
 }
 
 // A Token is the record of an API token; its secret is known to its holder only.
@@ -71,7 +74,7 @@ func (p Principal) Can(want Permission) bool {
 		return true
 	}
 	for _, have := range p.Permissions {
-		if have == want {
+		if have == want || have == PermissionManagePolicies && want == PermissionCreateRuns {
 			return true
 		}
 	}

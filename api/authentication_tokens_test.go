@@ -49,7 +49,7 @@ func TestAuthenticationTokens(t *testing.T) {
 
 	t.Run("the secret is shown once", func(t *testing.T) {
 		for _, p := range []string{own, path} {
-			if a := w.ask(admin, "GET", p, ""); a.status != http.StatusOK || !strings.Contains(a.body, `"description":"of the pipeline","token":null,"expired-at":"`+expiry.Format("2006-01-02T15:04:05.000Z")+`","permissions":["read","manage-policies"]`) || strings.Contains(a.body, secret) {
+			if a := w.ask(admin, "GET", p, ""); a.status != http.StatusOK || !strings.Contains(a.body, `"description":"of the pipeline","token":null,"expired-at":"`+expiry.Format("2006-01-02T15:04:05.000Z")+`","permissions":["read","create-runs","manage-policies"]`) || strings.Contains(a.body, secret) {
 				t.Errorf("%s: %d %s", p, a.status, a.body)
 			}
 		}

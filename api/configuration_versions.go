@@ -35,14 +35,14 @@ type Configurations interface {
 func (a *API) configurationRoutes() []Route {
 	const (
 		read   = polset.PermissionRead
-		manage = polset.PermissionManagePolicies
+		create = polset.PermissionCreateRuns
 
 		list = prefix + "/workspaces/:workspace/configuration-versions"
 		one  = prefix + "/configuration-versions/:configuration_version"
 	)
 	return []Route{
 		{http.MethodGet, list, AccessToken, read, a.listConfigurationVersions, lists(configurationKind, configurationAttributes{}, "List configuration versions, the newest first").including(configurationIncludes...)},
-		{http.MethodPost, list, AccessToken, manage, a.createConfigurationVersion, creates(configurationKind, configurationDraft{}, configurationAttributes{}, "Create a configuration version that waits for its upload")},
+		{http.MethodPost, list, AccessToken, create, a.createConfigurationVersion, creates(configurationKind, configurationDraft{}, configurationAttributes{}, "Create a configuration version that waits for its upload")},
 		{http.MethodGet, one, AccessToken, read, a.showConfigurationVersion, shows(configurationKind, configurationAttributes{}, "Show a configuration version").including(configurationIncludes...)},
 		{http.MethodGet, one + "/download", AccessToken, read, a.downloadConfigurationVersion, redirects("Download the upload of a configuration version")},
 	}
@@ -85,7 +85,7 @@ func (a *API) configurationResource(by polset.Principal, c polset.ConfigurationV
 	}
 	links := map[string]string{"self": self}
 	if c.Status == polset.ConfigurationPending {
-		if by.Can(polset.PermissionManagePolicies) {
+		if by.Can(polset.PermissionCreateRuns) {
 			attributes.UploadURL = orNull(a.objectURL(link{Operation: linkPut, Kind: configurationKind, ID: c.ID, By: by.Actor}))
 		}
 	} else {

@@ -116,8 +116,12 @@ func (a *API) uploadObject(r *request) (err error) {
 // granted returns who was given a link to upload, while they may still do what
 // it is for: a token that is revoked, or has expired, takes its links with it.
 func (a *API) granted(r *request, l link) (polset.Principal, error) {
+	needs := polset.PermissionManagePolicies
+	if l.Kind == configurationKind {
+		needs = polset.PermissionCreateRuns
+	}
 	by, err := a.standing(r, l.By)
-	if errors.Is(err, polset.ErrUnauthorized) || err == nil && !by.Can(polset.PermissionManagePolicies) {
+	if errors.Is(err, polset.ErrUnauthorized) || err == nil && !by.Can(needs) {
 		return polset.Principal{}, refuseObject(r)
 	}
 	return by, err

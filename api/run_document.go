@@ -82,7 +82,7 @@ func runTimes(run polset.Run) map[string]time.Time {
 
 // runResource is a run with its checks.
 func (a *API) runResource(by polset.Principal, run polset.Run, checks []polset.Check) resource {
-	manages := by.Can(polset.PermissionManagePolicies)
+	creates := by.Can(polset.PermissionCreateRuns)
 	source := "tfe-api"
 	if text, ok := run.Settings["source"].(string); ok {
 		source = text
@@ -99,7 +99,7 @@ func (a *API) runResource(by polset.Principal, run polset.Run, checks []polset.C
 			StatusTimestamps: statusTimestamps(runTimes(run)),
 			Message:          run.Message,
 			Actions:          runActions{IsCancelable: run.Status.Cancelable(), IsDiscardable: run.Status.Discardable()},
-			Permissions:      runPermissions{CanCancel: manages, CanDiscard: manages, CanOverride: by.Can(polset.PermissionManageOverrides)},
+			Permissions:      runPermissions{CanCancel: creates, CanDiscard: creates, CanOverride: by.Can(polset.PermissionManageOverrides)},
 			CanceledAt:       iso8601(run.ReachedAt[polset.RunCanceled]),
 			CreatedAt:        iso8601(run.CreatedAt),
 			UpdatedAt:        iso8601(run.UpdatedAt),

@@ -36,16 +36,16 @@ type Runs interface {
 func (a *API) runRoutes() []Route {
 	const (
 		read   = polset.PermissionRead
-		manage = polset.PermissionManagePolicies
+		create = polset.PermissionCreateRuns
 
 		one = prefix + "/runs/:run"
 	)
 	return []Route{
 		{http.MethodGet, prefix + "/workspaces/:workspace/runs", AccessToken, read, a.listRuns, lists("runs", runAttributes{}, "List runs, the newest first").with("filter[status]").including(runIncludes...)},
-		{http.MethodPost, prefix + "/runs", AccessToken, manage, a.createRun, creates("runs", runShape{}, runAttributes{}, "Create a run")},
+		{http.MethodPost, prefix + "/runs", AccessToken, create, a.createRun, creates("runs", runShape{}, runAttributes{}, "Create a run")},
 		{http.MethodGet, one, AccessToken, read, a.showRun, shows("runs", runAttributes{}, "Show a run").including(runIncludes...)},
-		{http.MethodPost, one + "/actions/cancel", AccessToken, manage, a.endRun(polset.RunCanceled), shows("runs", runAttributes{}, "Cancel a run whose checks have not ended").answering(http.StatusAccepted)},
-		{http.MethodPost, one + "/actions/discard", AccessToken, manage, a.endRun(polset.RunDiscarded), shows("runs", runAttributes{}, "Discard a run that waits for something").answering(http.StatusAccepted)},
+		{http.MethodPost, one + "/actions/cancel", AccessToken, create, a.endRun(polset.RunCanceled), shows("runs", runAttributes{}, "Cancel a run whose checks have not ended").answering(http.StatusAccepted)},
+		{http.MethodPost, one + "/actions/discard", AccessToken, create, a.endRun(polset.RunDiscarded), shows("runs", runAttributes{}, "Discard a run that waits for something").answering(http.StatusAccepted)},
 	}
 }
 

@@ -78,13 +78,13 @@ func (a *API) workspaceRoutes() []Route {
 // shownWorkspaces are workspaces as their own endpoints show them, with what
 // the principal may do, and what include asks for.
 func (a *API) shownWorkspaces(r *request, want includes, workspaces ...polset.Workspace) (data, included []resource, err error) {
-	manages := r.by.Can(polset.PermissionManagePolicies)
+	manages, creates := r.by.Can(polset.PermissionManagePolicies), r.by.Can(polset.PermissionCreateRuns)
 	for _, w := range workspaces {
 		res := workspaceResource(w)
 		attributes := res.Attributes.(workspaceAttributes)
 		attributes.Permissions = &workspacePermissions{
 			CanReadSettings: true,
-			CanDestroy:      manages, CanForceDelete: manages, CanUpdate: manages, CanQueueRun: manages, CanQueueDestroy: manages,
+			CanDestroy:      manages, CanForceDelete: manages, CanUpdate: manages, CanQueueRun: creates, CanQueueDestroy: creates,
 		}
 		res.Attributes = attributes
 		data = append(data, res)

@@ -17,7 +17,7 @@ import (
 // checkRemote is how a server is asked.
 type checkRemote struct {
 	Address      string `env:"POLSET_ADDRESS" placeholder:"URL" help:"The server, such as https://polset.example.com. Without it, that in TFE_ADDRESS."`
-	Token        string `env:"POLSET_TOKEN" placeholder:"TOKEN" help:"An API token that may manage policies. Better in the environment than on a command line. Of the server in TFE_ADDRESS, also in TFE_TOKEN."`
+	Token        string `env:"POLSET_TOKEN" placeholder:"TOKEN" help:"An API token that may create runs. Better in the environment than on a command line. Of the server in TFE_ADDRESS, also in TFE_TOKEN."`
 	Organization string `env:"POLSET_ORGANIZATION,TFE_ORGANIZATION" placeholder:"NAME" help:"The organization of a workspace that is given by its name alone."`
 	Message      string `placeholder:"TEXT" default:"polset check" help:"What the run is about, such as a commit or a pull request (${default})."`
 }
@@ -231,7 +231,7 @@ func (c *remoteCheck) upload(ctx context.Context, run *reportRun, plan *os.File)
 	}
 	to, err := base.Parse(made.Data.Attributes.UploadURL)
 	if err != nil || made.Data.Attributes.UploadURL == "" {
-		return errors.New("upload the plan: the server names no address for it; may the token manage policies?")
+		return errors.New("upload the plan: the server names no address for it; may the token create runs?")
 	}
 	if base.Scheme == "https" && to.Scheme != "https" { // it would go in plain text
 		return errors.New("upload the plan: the server, which is asked over https, names an address for it that is not (see POLSET_PUBLIC_URL there)")

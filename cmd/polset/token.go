@@ -26,7 +26,7 @@ type tokenCreateCommand struct {
 
 	Organization string        `placeholder:"NAME" help:"The organization that the token is for."`
 	SiteAdmin    bool          `help:"Make a site-admin token, which may do everything."`
-	Permission   []string      `enum:"read,manage-policies,manage-policy-overrides" default:"read" help:"What the token may do: read, manage-policies, manage-policy-overrides (${default})."`
+	Permission   []string      `enum:"read,create-runs,manage-policies,manage-policy-overrides" default:"read" help:"What the token may do: read, create-runs (have plans checked), manage-policies, manage-policy-overrides (${default})."`
 	Description  string        `placeholder:"TEXT" help:"What the token is for."`
 	ExpiresIn    time.Duration `placeholder:"DURATION" help:"How long the token is valid, such as 720h. Default: for ever."`
 }

@@ -245,11 +245,11 @@ func TestTokenList(t *testing.T) {
 		return byID
 	}
 	all := list()
-	if l := all[used]; l.Organization == nil || *l.Organization != "acme" || l.ExpiredAt == nil || !slices.Equal(l.Permissions, []string{"read", "manage-policies"}) ||
+	if l := all[used]; l.Organization == nil || *l.Organization != "acme" || l.ExpiredAt == nil || !slices.Equal(l.Permissions, []string{"read", "create-runs", "manage-policies"}) ||
 		l.LastUsedAt == nil || time.Since(*l.LastUsedAt) > 5*time.Minute || l.LastUsedAt.Second() != 0 {
 		t.Errorf("used %+v", l)
 	}
-	if l := all[idle]; l.Organization != nil || l.LastUsedAt != nil || l.ExpiredAt != nil || len(l.Permissions) != 3 {
+	if l := all[idle]; l.Organization != nil || l.LastUsedAt != nil || l.ExpiredAt != nil || len(l.Permissions) != 4 {
 		t.Errorf("idle %+v", l)
 	}
 	if only := list("--site-admin"); len(only) != 1 || only[idle].ID == "" {
