@@ -27,7 +27,7 @@ func TestCreateRunsOnly(t *testing.T) {
 	if err != nil || c.UploadURL == "" {
 		t.Fatalf("%+v, %v", c, err)
 	}
-	if a := w.put(c.UploadURL, packed(t, map[string]string{"tfplan.json": "{}"})); a.status != http.StatusOK {
+	if a := w.put(c.UploadURL, packed(t, map[string]string{"tfplan.json": `{"planned_values": {}}`})); a.status != http.StatusOK {
 		t.Fatalf("%d %s", a.status, a.body)
 	}
 	run, err := client.Runs.Create(t.Context(), tfe.RunCreateOptions{Workspace: workspace, ConfigurationVersion: c})

@@ -23,7 +23,7 @@ import (
 
 // What both see as input.
 const (
-	sidePlan = `{"n": 1, "zero": 0, "none": null, "no": false, "empty": "", "list": [], "tree": {"a": {"b": ["c"]}},
+	sidePlan = `{"planned_values": {}, "n": 1, "zero": 0, "none": null, "no": false, "empty": "", "list": [], "tree": {"a": {"b": ["c"]}},
 		"resource_changes": [
 			{"address": "aws_s3_bucket.a", "type": "aws_s3_bucket", "change": {"actions": ["create"], "after": {"acl": "public-read", "tags": null}}},
 			{"address": "aws_s3_bucket.b", "type": "aws_s3_bucket", "change": {"actions": ["no-op"], "after": {"acl": "private", "tags": {"owner": "me"}}}},

@@ -377,7 +377,7 @@ func TestChecksOutliveABrokenVersion(t *testing.T) {
 	if status, why := text(v, "attributes", "status"), text(v, "attributes", "error-message"); status != "errored" || !strings.HasPrefix(why, "a.rego:3:1: ") {
 		t.Fatalf("the version is %s: %s", status, why)
 	}
-	run := n.Queue(workspace, n.Upload(workspace, map[string]string{"tfplan.json": "{}"}))
+	run := n.Queue(workspace, n.Upload(workspace, map[string]string{"tfplan.json": emptyPlan}))
 	if status := n.AtRest(run); status != "post_plan_completed" {
 		t.Errorf("the run is %s", status)
 	}
