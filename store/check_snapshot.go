@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -26,15 +27,20 @@ type inForce struct {
 	awaited                      int64
 	versionID, digest, directory string // "" where no version is ready
 	policies                     string // JSON
+	standing                     string
 }
 
 // versionInForce is the id of a policy set's version in force, "" without one.
 const versionInForce = `CASE WHEN policy_sets.current_version_id <> '' THEN policy_sets.current_version_id ELSE policy_sets.materialized_version_id END`
 
+// standing changes with a policy set's version in force and with its policies.
+const standing = `(` + versionInForce + `) || ' ' || CAST(policy_sets.policies_revision AS text)`
+
 const setsInForce = `SELECT policy_sets.id, policy_sets.name, policy_sets.description, policy_sets.kind, policy_sets.policy_tool_version,
 	policy_sets.overridable, policy_sets.agent_enabled,
 	CASE WHEN policy_sets.current_version_id = '' AND policy_sets.policies_revision > policy_sets.materialized_revision THEN policy_sets.policies_revision ELSE 0 END,
-	COALESCE(versions.id, ''), COALESCE(versions.digest, ''), COALESCE(versions.policies_directory, ''), COALESCE(versions.policies, '[]')
+	COALESCE(versions.id, ''), COALESCE(versions.digest, ''), COALESCE(versions.policies_directory, ''), COALESCE(versions.policies, '[]'),
+	` + standing + `
 FROM policy_sets LEFT JOIN versions ON versions.status = 'ready' AND versions.id = ` + versionInForce
 
 // maxSnapshot is how many bytes the policies and parameters may have that judge a
@@ -61,7 +67,7 @@ func (t *tx) setsInForce(ctx context.Context, ids []string, room *snapshotRoom) 
 		q.in("policy_sets.id", chunk)
 		list, err := selectAll(ctx, t.db, "policy sets in force", setsInForce+q.where(), q.args, func(result *sql.Rows) (f inForce, err error) {
 			err = result.Scan(&f.id, &f.name, &f.description, &f.kind, &f.tool, &f.overridable, &f.agent,
-				&f.awaited, &f.versionID, &f.digest, &f.directory, &f.policies)
+				&f.awaited, &f.versionID, &f.digest, &f.directory, &f.policies, &f.standing)
 			if err == nil {
 				err = room.take(len(f.policies))
 			}
@@ -73,6 +79,34 @@ func (t *tx) setsInForce(ctx context.Context, ids []string, room *snapshotRoom) 
 		out = append(out, list...)
 	}
 	return out, nil
+}
+
+// unchanged begins the transaction anew unless the policy sets stand as they
+// did when they were read: what was read since is of the same moment then.
+func (t *tx) unchanged(ctx context.Context, sets []inForce) error {
+	for chunk := range slices.Chunk(sets, maxPage) {
+		before := make(map[string]string, len(chunk))
+		for _, f := range chunk {
+			before[f.id] = f.standing
+		}
+		var q filter
+		q.in("policy_sets.id", slices.Sorted(maps.Keys(before)))
+		_, err := selectAll(ctx, t.db, "standings of policy sets", "SELECT policy_sets.id, "+standing+" FROM policy_sets"+q.where(), q.args, // #nosec G202 -- constants; values are arguments
+			func(result *sql.Rows) (none struct{}, err error) {
+				var id, now string
+				if err = result.Scan(&id, &now); err == nil && before[id] == now {
+					delete(before, id)
+				}
+				return none, err
+			})
+		if err != nil {
+			return err
+		}
+		if len(before) > 0 {
+			return errAgain
+		}
+	}
+	return nil
 }
 
 // A keptParameter is a parameter as a run keeps it.
@@ -144,15 +178,18 @@ func (s *Store) applying(ctx context.Context, tx *tx, w polset.Workspace) ([]app
 	if err != nil || len(ids) == 0 {
 		return nil, err
 	}
-	// First the parameters: a set that is deleted in between would otherwise be
-	// evaluated without them.
 	room := snapshotRoom(maxSnapshot)
+	sets, err := tx.setsInForce(ctx, ids, &room)
+	if err != nil {
+		return nil, err
+	}
+	// Policies that miss the parameters which they came with, or which went with
+	// the ones after them, may let pass what neither version would.
 	given, err := s.parametersOf(ctx, tx, ids, &room)
 	if err != nil {
 		return nil, err
 	}
-	sets, err := tx.setsInForce(ctx, ids, &room)
-	if err != nil {
+	if err := tx.unchanged(ctx, sets); err != nil {
 		return nil, err
 	}
 	out := make([]applying, len(sets))

@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/polset/polset"
+	"github.com/polset/polset/internal/polsettest"
 	"github.com/polset/polset/store/internal/rows"
 )
 
@@ -507,7 +509,7 @@ func TestStatementsOfARun(t *testing.T) {
 			b.must(b.write(b.ctx(), admin, func(ctx context.Context, tx *tx) error {
 				counted = counting{DBTX: tx.db, statements: new(int64)}
 				tx.db, tx.Queries = counted, rows.New(counted)
-				w, err := tx.workspace(ctx, admin, w.ID)
+				w, err := tx.workspaceOfRun(ctx, admin, w.ID)
 				b.must(err)
 				row, err := tx.ConfigurationVersion(ctx, rows.ConfigurationVersionParams{ID: c.ID})
 				b.must(err)
@@ -523,6 +525,100 @@ func TestStatementsOfARun(t *testing.T) {
 			before = *counted.statements
 		}
 	})
+}
+
+// An interrupted transaction has something happen before its first statement
+// with a text in it.
+type interrupted struct {
+	rows.DBTX
+	text string
+	once *sync.Once
+	do   func()
+}
+
+func (i interrupted) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if strings.Contains(query, i.text) {
+		i.once.Do(i.do)
+	}
+	return i.DBTX.QueryContext(ctx, query, args...)
+}
+
+// interruptedRun makes a run, and has something happen in between.
+func (b *bench) interruptedRun(workspaceID, text string, do func()) polset.Run {
+	b.Helper()
+	c := b.configuration(workspaceID, false)
+	var run polset.Run
+	var once sync.Once
+	b.must(b.write(b.ctx(), admin, func(ctx context.Context, tx *tx) error {
+		tx.db = interrupted{tx.db, text, &once, do}
+		tx.Queries = rows.New(tx.db)
+		w, err := tx.workspaceOfRun(ctx, admin, workspaceID)
+		if err != nil {
+			return err
+		}
+		row, err := tx.ConfigurationVersion(ctx, rows.ConfigurationVersionParams{ID: c.ID})
+		b.must(err)
+		run, err = b.insertRun(ctx, tx, w, row, polset.RunDraft{WorkspaceID: w.ID})
+		return err
+	}))
+	once.Do(func() { b.Fatalf("no statement with %q", text) })
+	return run
+}
+
+// The version that judges a run and its parameters are those of one moment, and
+// so is the place of its workspace. SQLite has one writer at a time.
+func TestCheckSnapshotIsOfOneMoment(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, polsettest.Postgres(t))
+	w := b.workspace("net")
+	p := b.guard(polset.PolicySetDraft{Name: "net", Members: polset.Members{Workspaces: []string{w.ID}}})
+	judge := func(run polset.Run) polset.CheckSet {
+		b.Helper()
+		task := b.dueCheck()
+		if task.Check.RunID != run.ID || len(task.Sets) != 1 {
+			b.Fatalf("task %+v of %+v", task, run)
+		}
+		return task.Sets[0]
+	}
+	before := b.set(p.ID).CurrentVersionID
+	var limit polset.Parameter
+	got := judge(b.interruptedRun(w.ID, "FROM policy_sets LEFT JOIN versions", func() {
+		var err error
+		limit, err = b.CreateParameter(b.ctx(), admin, p.ID, polset.ParameterDraft{Key: "limit"})
+		b.must(err)
+		b.upload(b.awaiting(p.ID).ID)
+	}))
+	if len(got.Parameters) != 1 || got.Outcome.VersionID == before {
+		b.Errorf("of a version with its parameter the run has %+v", got)
+	}
+	for what, text := range map[string]string{"before": "FROM policy_set_parameters", "after": "SELECT policy_sets.id, (CASE"} {
+		if limit.ID == "" {
+			var err error
+			limit, err = b.CreateParameter(b.ctx(), admin, p.ID, polset.ParameterDraft{Key: "limit"})
+			b.must(err)
+		}
+		before = b.set(p.ID).CurrentVersionID
+		got = judge(b.interruptedRun(w.ID, text, func() {
+			b.upload(b.awaiting(p.ID).ID)
+			b.must(b.DeleteParameter(b.ctx(), admin, p.ID, limit.ID))
+			limit.ID = ""
+		}))
+		if after := b.set(p.ID).CurrentVersionID; len(got.Parameters) != 0 || got.Outcome.VersionID != after || after == before {
+			b.Errorf("%s its parameters were read, a version that needs none: %+v", what, got)
+		}
+	}
+
+	// Nobody moves the workspace between the statements.
+	project, err := b.CreateProject(b.ctx(), admin, polset.ProjectDraft{Organization: "acme", Name: "infra"})
+	b.must(err)
+	run := b.interruptedRun(w.ID, "FROM tag_bindings", func() {
+		_, err := b.dialect.writer().ExecContext(b.ctx(), "SELECT 1 FROM workspaces WHERE id = $1 FOR NO KEY UPDATE NOWAIT", w.ID)
+		if err == nil || !b.dialect.retriable(err) {
+			b.Errorf("the workspace may be moved to %s meanwhile: %v", project.ID, err)
+		}
+	})
+	judge(run)
+	b.verify()
 }
 
 type counting struct {

@@ -78,6 +78,13 @@ func (s *Store) UploadConfigurationVersion(ctx context.Context, by polset.Princi
 		if err != nil {
 			return found(err)
 		}
+		c := r.ConfigurationVersion
+		var w polset.Workspace
+		if c.AutoQueueRuns {
+			if w, err = tx.workspaceOfRun(ctx, by, c.WorkspaceID); err != nil {
+				return err
+			}
+		}
 		n, err := tx.UploadConfigurationVersion(ctx, rows.UploadConfigurationVersionParams{ID: id, Digest: digest, Size: size, Now: nullTime(tx.now)})
 		if err != nil {
 			return err
@@ -85,7 +92,6 @@ func (s *Store) UploadConfigurationVersion(ctx context.Context, by polset.Princi
 		if n == 0 {
 			return fmt.Errorf("it was uploaded before: %w", polset.ErrConflict)
 		}
-		c := r.ConfigurationVersion
 		tx.note(r.OrganizationID, "configuration-version.uploaded", id, map[string]string{
 			"workspace": c.WorkspaceID, "digest": digest, "size": strconv.FormatInt(size, 10),
 		})
@@ -95,10 +101,6 @@ func (s *Store) UploadConfigurationVersion(ctx context.Context, by polset.Princi
 				Settings: map[string]any{"source": "tfe-configuration-version"},
 			}
 			r.ConfigurationVersion.Digest = digest
-			w, err := tx.workspace(ctx, by, c.WorkspaceID)
-			if err != nil {
-				return err
-			}
 			if _, err := s.insertRun(ctx, tx, w, r, d); err != nil {
 				return err
 			}

@@ -18,7 +18,7 @@ import (
 func (s *Store) CreateRun(ctx context.Context, by polset.Principal, d polset.RunDraft) (polset.Run, error) {
 	var out polset.Run
 	err := s.write(ctx, by, func(ctx context.Context, tx *tx) error {
-		w, err := tx.workspace(ctx, by, d.WorkspaceID)
+		w, err := tx.workspaceOfRun(ctx, by, d.WorkspaceID)
 		if err != nil {
 			return err
 		}
@@ -45,6 +45,15 @@ func (s *Store) CreateRun(ctx context.Context, by polset.Principal, d polset.Run
 		return polset.Run{}, fmt.Errorf("create run: %w", err)
 	}
 	return out, nil
+}
+
+// workspaceOfRun locks the workspace of a run to be: the policy sets that apply
+// are found by its project and by its tags, in more than one statement.
+func (t *tx) workspaceOfRun(ctx context.Context, by polset.Principal, id string) (polset.Workspace, error) {
+	if _, err := t.holdWorkspace(ctx, by, id); err != nil {
+		return polset.Workspace{}, err
+	}
+	return t.workspace(ctx, by, id)
 }
 
 // insertRun makes a run of a configuration version, with the checks of the
