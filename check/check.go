@@ -77,8 +77,8 @@ type Config struct {
 	// Lease is how long a claim lasts unless renewed (default 30 s). It is
 	// renewed every third of it.
 	Lease time.Duration
-	// MaxAttempts bounds the attempts that end in a passing fault (default 6),
-	// unless it is one of the object storage.
+	// MaxAttempts bounds the attempts that end in a passing fault (default 6, at
+	// most 20), unless it is one of the object storage.
 	MaxAttempts int
 	// RetryBase is the first wait between attempts; it doubles each time
 	// (default 2 s).
@@ -104,6 +104,9 @@ type Checker struct {
 	seconds  *prometheus.HistogramVec
 }
 
+// maxAttempts is how far the rows count attempts that ended in a fault.
+const maxAttempts = 20
+
 // New returns a checker.
 func New(c Config) (*Checker, error) {
 	if c.Checks == nil || c.Plans == nil || c.Archives == nil {
@@ -127,7 +130,7 @@ func New(c Config) (*Checker, error) {
 	}
 	checker := &Checker{
 		Config:  c,
-		retries: lease.Retries{Most: c.MaxAttempts, Base: c.RetryBase},
+		retries: lease.Retries{Most: min(c.MaxAttempts, maxAttempts), Base: c.RetryBase},
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "polset_checks_total",
 			Help: "Policy checks and evaluations of runs by kind and outcome; class is the error class of errored ones.",

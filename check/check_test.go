@@ -266,10 +266,15 @@ func TestFaults(t *testing.T) {
 		label    string
 		evaluate engine
 		attempts int // before this one
+		most     int
 		again    bool
 		class    polset.Class
 		outcomes []polset.Class
 	}{
+		{
+			label: "more attempts than the rows count", evaluate: whole(errBroken), attempts: 19, most: 100,
+			class: polset.ClassInternal, outcomes: []polset.Class{"internal", "internal"},
+		},
 		{label: "an error of a whole evaluation", evaluate: whole(errBroken), again: true},
 		{label: "the same for the last time", evaluate: whole(errBroken), attempts: 5, class: polset.ClassInternal, outcomes: []polset.Class{"internal", "internal"}},
 		{label: "a failure that stays", evaluate: whole(polset.Fail(polset.ClassLimit, "Too large.")), class: polset.ClassLimit, outcomes: []polset.Class{"limit", "limit"}},
@@ -293,7 +298,7 @@ func TestFaults(t *testing.T) {
 	} {
 		t.Run(test.label, func(t *testing.T) {
 			w := newWorld(t, test.evaluate)
-			w.config.RetryBase = time.Second
+			w.config.RetryBase, w.config.MaxAttempts = time.Second, test.most
 			due := due
 			due.Attempts = test.attempts
 			r := w.judge(t.Context(), due)
