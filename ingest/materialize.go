@@ -134,7 +134,7 @@ func (m *Materializer) work(ctx context.Context, claim polset.Materialization) e
 			return nil
 		case ctx.Err() != nil:
 			outcome = polset.MaterializationOutcome{Again: true}
-		case f.Retry && (f.Class != polset.ClassInternal || claim.Attempts+1 < m.Worker.retries.Attempts(f)):
+		case f.Retry && (f.Class != polset.ClassInternal || claim.Attempts+1 < min(m.Worker.retries.Attempts(f), maxCounted)):
 			// Storage comes back; a fault of polset's own may not go away.
 			outcome = polset.MaterializationOutcome{Again: true, Fault: true, After: m.wait(claim)}
 		default:
@@ -154,6 +154,9 @@ func (m *Materializer) work(ctx context.Context, claim polset.Materialization) e
 	m.tell(log.With(zap.Duration("elapsed", time.Since(start))), outcome)
 	return nil
 }
+
+// maxCounted is how far the rows count attempts that ended in a fault.
+const maxCounted = 20
 
 // maxDoublings bounds the wait after a passing fault to some minutes: nobody
 // else comes to ask again.

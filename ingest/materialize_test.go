@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -375,6 +376,28 @@ func TestMaterializeStorageFaults(t *testing.T) {
 	w.due()
 	if _, v := w.last(); v.Status != polset.VersionReady {
 		t.Errorf("after the second upload: %+v", v)
+	}
+}
+
+type brokenInspector struct{}
+
+func (brokenInspector) Inspect(context.Context, fs.FS, string, polset.Kind) ([]polset.PolicySummary, error) {
+	return nil, errors.New("a bug")
+}
+
+// A fault of polset's own ends a materialization, whatever the limit, and with
+// it the wait of the runs for its version.
+func TestMaterializeFaultsEnd(t *testing.T) {
+	w := newWorkshop(t, polset.KindOPA, func(c *ingest.Config) {
+		c.MaxAttempts = 100
+		c.Inspector = brokenInspector{}
+	})
+	w.upload(w.policy("a"), denying("a"))
+	for range 20 {
+		w.due()
+	}
+	if i, v := w.last(); i.Status != polset.IngestionFailed || v.Error != polset.ClassInternal {
+		t.Errorf("%s %+v", i.Status, v)
 	}
 }
 
