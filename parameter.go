@@ -5,6 +5,10 @@ import "time"
 // MaxParameters is how many parameters a policy set may have.
 const MaxParameters = 100
 
+// MaxRunParameters is how many bytes the parameters may have together of the
+// policy sets that apply to a run, which keeps them.
+const MaxRunParameters = 4 << 20
+
 // A Parameter is a value that a policy set gives to its policies.
 type Parameter struct {
 	ID          string // var-…

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -439,6 +440,18 @@ func TestRunsHostile(t *testing.T) {
 	}
 	t.Run("case 86 who may only read makes no run, and ends none", func(t *testing.T) {
 		problemsOf(t, run(w.guest, ours.ID, inOther), http.StatusNotFound)
+	})
+	t.Run("case 92 parameters that are too long together", func(t *testing.T) {
+		mine := configuration(w.acme, ours.ID)
+		set := w.made("/organizations/acme/policy-sets", `{"data":{"type":"policy-sets","attributes":{"name":"large","global":true}}}`)
+		value := strings.Repeat("v", 256<<10)
+		for n := range polset.MaxRunParameters/len(value) + 1 {
+			w.made("/policy-sets/"+set+"/parameters", fmt.Sprintf(`{"data":{"type":"vars","attributes":{"key":"k%d","value":%q,"category":"policy-set"}}}`, n, value))
+		}
+		p := problemsOf(t, run(w.acme, ours.ID, mine), http.StatusUnprocessableEntity)
+		if !strings.Contains(p[0].Detail, "4194304 bytes, the limit") {
+			t.Errorf("problem %+v", p[0])
+		}
 	})
 	if runs, _, err := w.store.Runs(ctx, polset.System, ours.ID, polset.RunFilter{}, polset.Page{Number: 1, Size: 10}); err != nil || len(runs) != 0 {
 		t.Errorf("a refused run was kept: %v %+v", err, runs)

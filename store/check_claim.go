@@ -158,8 +158,7 @@ func (t *tx) resolved(ctx context.Context, o rows.PolicySetOutcome, details map[
 	if o.AwaitedRevision == 0 {
 		return o, nil
 	}
-	room := snapshotRoom(maxSnapshot) // one set has less
-	list, err := t.setsInForce(ctx, []string{o.PolicySetID}, &room)
+	list, err := t.setsInForce(ctx, []string{o.PolicySetID})
 	if err != nil {
 		return o, err
 	}

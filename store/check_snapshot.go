@@ -43,33 +43,25 @@ const setsInForce = `SELECT policy_sets.id, policy_sets.name, policy_sets.descri
 	` + standing + `
 FROM policy_sets LEFT JOIN versions ON versions.status = 'ready' AND versions.id = ` + versionInForce
 
-// maxSnapshot is how many bytes the policies and parameters may have that judge a
-// run: each run keeps a copy, and whoever evaluates or shows it reads it whole.
-const maxSnapshot = 64 << 20
+// maxRunPolicies is how many bytes the names and descriptions of the policies
+// may have that judge a run: it keeps a copy, which whoever evaluates or shows
+// it reads whole.
+const maxRunPolicies = 16 << 20
 
-// A snapshotRoom is what is left of maxSnapshot.
-type snapshotRoom int
-
-func (r *snapshotRoom) take(n int) error {
-	if *r -= snapshotRoom(n); *r < 0 {
-		return polset.Fail(polset.ClassLimit,
-			"The policy sets that apply to this workspace have more than %d MiB of parameters and of names and descriptions of policies together, the limit for a run.",
-			maxSnapshot>>20)
-	}
-	return nil
-}
-
-// setsInForce reads policy sets by id; those that are gone are left out.
-func (t *tx) setsInForce(ctx context.Context, ids []string, room *snapshotRoom) ([]inForce, error) {
+// setsInForce reads policy sets by id; those that are gone are left out. More
+// than maxRunPolicies is a Failure of class limit, and is not read.
+func (t *tx) setsInForce(ctx context.Context, ids []string) ([]inForce, error) {
 	var out []inForce
+	size := 0
 	for chunk := range slices.Chunk(ids, maxPage) {
 		var q filter
 		q.in("policy_sets.id", chunk)
 		list, err := selectAll(ctx, t.db, "policy sets in force", setsInForce+q.where(), q.args, func(result *sql.Rows) (f inForce, err error) {
 			err = result.Scan(&f.id, &f.name, &f.description, &f.kind, &f.tool, &f.overridable, &f.agent,
 				&f.awaited, &f.versionID, &f.digest, &f.directory, &f.policies, &f.standing)
-			if err == nil {
-				err = room.take(len(f.policies))
+			if size += len(f.policies); err == nil && size > maxRunPolicies {
+				err = polset.Fail(polset.ClassLimit, "The policies that apply to the workspace have more than %d MiB of names and descriptions, the limit for those of a run. "+
+					"Shorten some, or have fewer policy sets apply.", maxRunPolicies>>20)
 			}
 			return f, err
 		})
@@ -125,16 +117,20 @@ type parameters struct {
 const parametersOfSets = `SELECT id, policy_set_id, key, sensitive, value, sealed_value FROM policy_set_parameters`
 
 // parametersOf reads the parameters of policy sets, by the set's id, in the
-// order of their creation.
-func (s *Store) parametersOf(ctx context.Context, tx *tx, ids []string, room *snapshotRoom) (map[string]parameters, error) {
+// order of their creation. More than polset.MaxRunParameters is a Failure of
+// class limit, and is not read.
+func (s *Store) parametersOf(ctx context.Context, tx *tx, ids []string) (map[string]parameters, error) {
 	out := map[string]parameters{}
+	size := 0
 	for chunk := range slices.Chunk(ids, maxPage) {
 		var q filter
 		q.in("policy_set_id", chunk)
 		list, err := selectAll(ctx, tx.db, "parameters of policy sets", parametersOfSets+q.where()+" ORDER BY sequence", q.args,
 			func(result *sql.Rows) (r rows.PolicySetParameter, err error) {
-				if err = result.Scan(&r.ID, &r.PolicySetID, &r.Key, &r.Sensitive, &r.Value, &r.SealedValue); err == nil {
-					err = room.take(len(r.Value) + len(r.SealedValue))
+				err = result.Scan(&r.ID, &r.PolicySetID, &r.Key, &r.Sensitive, &r.Value, &r.SealedValue)
+				if size += len(r.Key) + len(r.Value) + len(r.SealedValue); err == nil && size > polset.MaxRunParameters {
+					err = polset.Fail(polset.ClassLimit, "The parameters of the policy sets that apply to the workspace have more than %d bytes, the limit for those of a run. "+
+						"Shorten some, or have fewer policy sets apply.", polset.MaxRunParameters)
 				}
 				return r, err
 			})
@@ -178,14 +174,13 @@ func (s *Store) applying(ctx context.Context, tx *tx, w polset.Workspace) ([]app
 	if err != nil || len(ids) == 0 {
 		return nil, err
 	}
-	room := snapshotRoom(maxSnapshot)
-	sets, err := tx.setsInForce(ctx, ids, &room)
+	sets, err := tx.setsInForce(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
 	// Policies that miss the parameters which they came with, or which went with
 	// the ones after them, may let pass what neither version would.
-	given, err := s.parametersOf(ctx, tx, ids, &room)
+	given, err := s.parametersOf(ctx, tx, ids)
 	if err != nil {
 		return nil, err
 	}

@@ -463,23 +463,19 @@ func TestCheckInput(t *testing.T) {
 	})
 }
 
-// A run takes the same number of statements however many policy sets apply, and
-// one of many is found without looking at the others.
-// A run whose sets have more than it may keep is none, and says so; nothing of it
+// A run whose policies have more than it may keep is none, and says so; nothing of it
 // is left, and runs of other workspaces go on.
 func TestCheckSnapshotLimit(t *testing.T) {
 	onBoth(t, func(b *bench) {
 		w, other := b.workspace("net"), b.workspace("other")
 		p := b.guard(polset.PolicySetDraft{Name: "large"})
 		b.must(b.AddMembers(b.ctx(), admin, p.ID, polset.RelationWorkspaces, []string{w.ID}))
-		b.must(second(b.CreateParameter(b.ctx(), admin, p.ID, polset.ParameterDraft{Key: "a", Value: polset.NewSecret("x")})))
 		b.runOf(w.ID)
-		b.exec("UPDATE policy_set_parameters SET value = $1", strings.Repeat("x", 40<<20))
-		b.exec("UPDATE versions SET policies = $1", `[{"name":"`+strings.Repeat("y", 30<<20)+`"}]`)
+		b.exec("UPDATE versions SET policies = $1", `[{"name":"`+strings.Repeat("y", maxRunPolicies)+`"}]`)
 		c := b.configuration(w.ID, false)
 		_, err := b.CreateRun(b.ctx(), admin, polset.RunDraft{WorkspaceID: w.ID, ConfigurationVersionID: c.ID})
 		var f *polset.Failure
-		if !errors.As(err, &f) || f.Class != polset.ClassLimit || f.Retry || !strings.Contains(f.Message, "more than 64 MiB") {
+		if !errors.As(err, &f) || f.Class != polset.ClassLimit || f.Retry || !strings.Contains(f.Message, "more than 16 MiB") {
 			b.Fatalf("got %v", err)
 		}
 		if n := b.count("SELECT count(*) FROM runs"); n != 1 {
@@ -489,6 +485,8 @@ func TestCheckSnapshotLimit(t *testing.T) {
 	})
 }
 
+// A run takes the same number of statements however many policy sets apply, and
+// one of many is found without looking at the others.
 func TestStatementsOfARun(t *testing.T) {
 	onBoth(t, func(b *bench) {
 		w := b.workspace("net")
@@ -524,6 +522,52 @@ func TestStatementsOfARun(t *testing.T) {
 			}
 			before = *counted.statements
 		}
+	})
+}
+
+// What a run keeps of parameters is bounded, whoever makes it.
+func TestCheckParametersAreBounded(t *testing.T) {
+	onBoth(t, func(b *bench) {
+		w := b.workspace("net")
+		c := b.configuration(w.ID, false)
+		queued, err := b.CreateConfigurationVersion(b.ctx(), admin, polset.ConfigurationDraft{WorkspaceID: w.ID, AutoQueueRuns: true})
+		b.must(err)
+		const sets = 4
+		ids := map[string]string{} // of the last parameter, by its set
+		for n := range sets {
+			p := b.guard(polset.PolicySetDraft{Name: fmt.Sprint("n", n), Global: true})
+			value := polset.NewSecret(strings.Repeat("x", polset.MaxRunParameters/sets-200))
+			d := polset.ParameterDraft{Key: "large", Value: value, Sensitive: n%2 == 0}
+			b.must(second(b.CreateParameter(b.ctx(), admin, p.ID, d)))
+			small, err := b.CreateParameter(b.ctx(), admin, p.ID, polset.ParameterDraft{Key: "small"})
+			b.must(err)
+			ids[p.ID] = small.ID
+		}
+		draft := polset.RunDraft{WorkspaceID: w.ID, ConfigurationVersionID: c.ID}
+		run, err := b.CreateRun(b.ctx(), admin, draft)
+		b.must(err)
+		if task := b.dueCheck(); len(task.Sets) != sets || len(task.Sets[0].Parameters[0].Value.Reveal()) != polset.MaxRunParameters/sets-200 {
+			b.Errorf("run %+v has %d sets", run, len(task.Sets))
+		}
+		more := polset.NewSecret(strings.Repeat("x", 300))
+		for set, id := range ids {
+			b.must(second(b.UpdateParameter(b.ctx(), admin, set, id, polset.ParameterChange{Value: &more})))
+		}
+		_, created := b.CreateRun(b.ctx(), admin, draft)
+		_, uploaded := b.UploadConfigurationVersion(b.ctx(), admin, queued.ID, "d", 1)
+		for _, err := range []error{created, uploaded} {
+			var f *polset.Failure
+			if !errors.As(err, &f) || f.Class != polset.ClassLimit || !strings.Contains(f.Message, fmt.Sprint(polset.MaxRunParameters)) {
+				b.Errorf("got %v", err)
+			}
+		}
+		if list, _, err := b.Runs(b.ctx(), admin, w.ID, polset.RunFilter{}, onePage); err != nil || len(list) != 1 {
+			b.Errorf("%d runs, %v", len(list), err)
+		}
+		if c, err := b.ConfigurationVersion(b.ctx(), admin, queued.ID); err != nil || c.Status != polset.ConfigurationPending {
+			b.Errorf("configuration version %+v, %v", c, err)
+		}
+		b.verify()
 	})
 }
 
