@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/polset/polset"
+	"github.com/polset/polset/internal/polsettest"
 )
 
 // dueCheck claims the only check that is due.
@@ -568,4 +570,30 @@ func TestCheckCanceled(t *testing.T) {
 		}
 		b.verify()
 	})
+}
+
+// Whoever ends, claims, settles or overrides holds the run, so that what its
+// checks come to is read by one of them at a time. SQLite has one writer.
+func TestRunIsHeld(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, polsettest.Postgres(t))
+	w := b.workspace("net")
+	b.guard(polset.PolicySetDraft{Name: "opa", Global: true})
+	run := b.runOf(w.ID)
+	c := b.checksOf(run.ID)[0]
+	for what, hold := range map[string]func(context.Context, *tx) error{
+		"to be ended":                     func(ctx context.Context, tx *tx) error { return second(tx.holdRun(ctx, admin, run.ID)) },
+		"by what moves one of its checks": func(ctx context.Context, tx *tx) error { return second(tx.holdCheck(ctx, c.ID, run.ID)) },
+	} {
+		b.must(b.write(b.ctx(), admin, func(ctx context.Context, tx *tx) error {
+			if err := hold(ctx, tx); err != nil {
+				return err
+			}
+			_, err := b.dialect.writer().ExecContext(ctx, "SELECT 1 FROM runs WHERE id = $1 FOR NO KEY UPDATE NOWAIT", run.ID)
+			if err == nil || !b.dialect.retriable(err) {
+				b.Errorf("the run is not held %s: %v", what, err)
+			}
+			return nil
+		}))
+	}
 }
