@@ -162,7 +162,7 @@ func TestWorkersBelongToTheServer(t *testing.T) {
 	})
 }
 
-// A stop does not wait for what a worker is busy with.
+// A stop does not wait for what a worker is busy with, and gives its lease back.
 func TestStopInterruptsWorkers(t *testing.T) {
 	n := checked(t, "POLSET_CHECK_TIMEOUT=1h")
 	workspace := n.Workspace("w")
@@ -179,6 +179,7 @@ func TestStopInterruptsWorkers(t *testing.T) {
 	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("it took %s", took)
 	}
+	eventually(t, 10*time.Second, "given back", func() bool { return strings.Contains(n.Log(), `"msg":"check interrupted"`) })
 	for _, pid := range workers {
 		if ofProcess(pid, "cmdline") != "" {
 			t.Errorf("the worker %d is left", pid)
