@@ -63,7 +63,7 @@ type config struct {
 
 	Workers         int           `env:"POLSET_WORKERS" default:"16" placeholder:"N" help:"Commits ingested at once (${default})."`
 	Uploads         int           `env:"POLSET_UPLOADS" default:"4" placeholder:"N" help:"Uploads worked on at once (${default})."`
-	PolicyWorkers   int           `env:"POLSET_POLICY_WORKERS" placeholder:"N" help:"Processes that compile and evaluate policies, at least 2. Default: one for each processor."`
+	PolicyWorkers   int           `env:"POLSET_POLICY_WORKERS" placeholder:"N" help:"Processes that compile and evaluate policies, at least 2. Default: one for each processor and one more."`
 	WorkerMemory    int64         `env:"POLSET_WORKER_MEMORY" default:"1073741824" placeholder:"BYTES" help:"Limit on the memory of each of them (1 GiB)."`
 	Checks          int           `env:"POLSET_CHECKS" default:"2" placeholder:"N" help:"Checks of runs evaluated at once (${default})."`
 	MaxAttempts     int           `env:"POLSET_MAX_ATTEMPTS" default:"6" placeholder:"N" help:"Attempts at a commit before a passing fault becomes final (${default}); half as many where the git server hangs or sends corrupt data."`

@@ -23,8 +23,9 @@ type Config struct {
 	// Subcommand.
 	Command []string
 	// Size is how many workers there are at most; each is started when it is
-	// needed first, and then kept. The default is GOMAXPROCS; there are at least
-	// two. See queue for who gets them.
+	// needed first, and then kept. The default is one more than GOMAXPROCS, since
+	// evaluations leave one free; there are at least two. See queue for who gets
+	// them.
 	Size int
 	// Memory is how much memory a worker may take beyond what the program itself
 	// needs, in bytes (default 1 GiB).
@@ -67,7 +68,7 @@ type Pool struct {
 // New returns a pool. It starts one worker at once, to find out whether it can.
 func New(c Config) (*Pool, error) {
 	if c.Size == 0 {
-		c.Size = runtime.GOMAXPROCS(0)
+		c.Size = runtime.GOMAXPROCS(0) + 1
 	}
 	c.Size = max(c.Size, MinSize)
 	orDefault(&c.Memory, defaultMemory)
