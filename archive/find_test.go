@@ -109,6 +109,7 @@ func TestFindRefuses(t *testing.T) {
 	typed := func(typeflag byte, name string) item {
 		return item{Header: tar.Header{Typeflag: typeflag, Name: name, Linkname: "main.tf"}}
 	}
+	const most = 16 << 20
 	many := make([]item, 0, archive.DefaultFiles+1)
 	for i := range archive.DefaultFiles + 1 {
 		many = append(many, reg(fmt.Sprint("f", i), ""))
@@ -126,9 +127,9 @@ func TestFindRefuses(t *testing.T) {
 		{"case 66 a hard link", pack(t, reg("main.tf", "x"), typed(tar.TypeLink, plan)), polset.ClassContentInvalid, []string{`"tfplan.json"`, "link"}},
 		{"a directory", pack(t, folder(plan+"/")), polset.ClassContentInvalid, []string{`"tfplan.json"`, "directory"}},
 		{"case 67 a device", pack(t, reg(plan, "{}"), typed(tar.TypeChar, "dev")), polset.ClassContentInvalid, []string{`"dev"`}},
-		{"case 69 bomb of zeros", gz(t, make([]byte, archive.DefaultBytes+1)), polset.ClassLimit, []string{"POLSET_MAX_ARCHIVE_BYTES"}},
-		{"case 69 bomb beside", pack(t, reg(plan, "{}"), reg("zeros", string(make([]byte, archive.DefaultBytes)))), polset.ClassLimit, []string{"POLSET_MAX_ARCHIVE_BYTES"}},
-		{"case 69 bomb after the end", gz(t, append(tarOf(t, reg(plan, "{}")), make([]byte, archive.DefaultBytes)...)), polset.ClassLimit, []string{"POLSET_MAX_ARCHIVE_BYTES"}},
+		{"case 69 bomb of zeros", gz(t, make([]byte, most+1)), polset.ClassLimit, []string{"POLSET_MAX_ARCHIVE_BYTES"}},
+		{"case 69 bomb beside", pack(t, reg(plan, "{}"), reg("zeros", string(make([]byte, most)))), polset.ClassLimit, []string{"POLSET_MAX_ARCHIVE_BYTES"}},
+		{"case 69 bomb after the end", gz(t, append(tarOf(t, reg(plan, "{}")), make([]byte, most)...)), polset.ClassLimit, []string{"POLSET_MAX_ARCHIVE_BYTES"}},
 		{"case 69 too many files", pack(t, append(many, reg(plan, "{}"))...), polset.ClassLimit, []string{"20000 files"}},
 		{"case 70 concatenated members", append(pack(t, reg(plan, "{}")), pack(t, reg(plan, "evil"))...), polset.ClassContentInvalid, []string{"several gzip members"}},
 		{"case 71 not gzip", []byte("PK\x03\x04 a zip"), polset.ClassContentInvalid, []string{"not a tar.gz"}},
@@ -148,7 +149,7 @@ func TestFindRefuses(t *testing.T) {
 		{"case 75 a file below", pack(t, reg(plan, "{}"), reg(plan+"/x", "")), polset.ClassContentInvalid, []string{`"tfplan.json"`, "below"}},
 	} {
 		t.Run(tc.label, func(t *testing.T) {
-			got, err := find(t, tc.stored, 5000, archive.Limits{})
+			got, err := find(t, tc.stored, 5000, archive.Limits{Bytes: most})
 			if got != nil {
 				t.Errorf("found %q all the same", got)
 			}

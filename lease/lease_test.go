@@ -3,6 +3,7 @@ package lease_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -200,6 +201,13 @@ func (r *rows) renew(_ context.Context, leases []polset.Lease, _ time.Duration) 
 	return nil
 }
 
+// times is how often each was renewed.
+func (r *rows) times() map[string]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.renewed)
+}
+
 func (r *rows) lose(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -222,8 +230,8 @@ func TestKeep(t *testing.T) {
 			r := &rows{}
 			all, _ := keep(t, r)
 			time.Sleep(10*ttl + time.Second)
-			if all.Err() != nil || r.renewed["a"] != 30 || r.renewed["b"] != 30 {
-				t.Errorf("%v, renewed %v", all.Err(), r.renewed)
+			if all.Err() != nil || r.times()["a"] != 30 || r.times()["b"] != 30 {
+				t.Errorf("%v, renewed %v", all.Err(), r.times())
 			}
 		})
 	})
@@ -233,8 +241,8 @@ func TestKeep(t *testing.T) {
 			all, holds := keep(t, r)
 			r.lose("a")
 			time.Sleep(ttl + time.Second)
-			if !fenced(holds[0].Ctx) || holds[1].Ctx.Err() != nil || all.Err() != nil || r.renewed["b"] != 3 {
-				t.Errorf("%v and %v of %v, renewed %v", holds[0].Ctx.Err(), holds[1].Ctx.Err(), all.Err(), r.renewed)
+			if !fenced(holds[0].Ctx) || holds[1].Ctx.Err() != nil || all.Err() != nil || r.times()["b"] != 3 {
+				t.Errorf("%v and %v of %v, renewed %v", holds[0].Ctx.Err(), holds[1].Ctx.Err(), all.Err(), r.times())
 			}
 			r.lose("b")
 			time.Sleep(ttl)
@@ -250,8 +258,8 @@ func TestKeep(t *testing.T) {
 			holds[0].Done()
 			r.lose("a") // to whoever claimed it next
 			time.Sleep(ttl + time.Second)
-			if all.Err() != nil || holds[0].Ctx.Err() != nil || holds[1].Ctx.Err() != nil || r.renewed["a"] != 0 || r.renewed["b"] != 3 {
-				t.Errorf("%v, renewed %v", all.Err(), r.renewed)
+			if all.Err() != nil || holds[0].Ctx.Err() != nil || holds[1].Ctx.Err() != nil || r.times()["a"] != 0 || r.times()["b"] != 3 {
+				t.Errorf("%v, renewed %v", all.Err(), r.times())
 			}
 		})
 	})
@@ -278,8 +286,8 @@ func TestKeep(t *testing.T) {
 			r.away = false
 			r.mu.Unlock()
 			time.Sleep(2 * ttl)
-			if all.Err() != nil || r.renewed["a"] == 0 {
-				t.Errorf("%v, renewed %v", all.Err(), r.renewed)
+			if all.Err() != nil || r.times()["a"] == 0 {
+				t.Errorf("%v, renewed %v", all.Err(), r.times())
 			}
 		})
 	})

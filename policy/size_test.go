@@ -33,7 +33,7 @@ func object(n int, each string) string {
 
 // TestProgramSize holds Program.Size against what a program takes.
 func TestProgramSize(t *testing.T) {
-	const n = 200_000
+	const n = 60_000
 	for _, c := range []struct {
 		name string
 		fsys fstest.MapFS
