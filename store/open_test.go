@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	if spec == "" {
 		// Each check of the model is a life of its own in the database; the
 		// command line may ask for more of them.
-		if err := flag.Set("rapid.checks", "12"); err != nil {
+		if err := flag.Set("rapid.checks", "6"); err != nil {
 			panic(err)
 		}
 		os.Exit(m.Run())
