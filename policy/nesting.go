@@ -42,6 +42,15 @@ func checkHCLNesting(file string, src []byte) error {
 
 // checkJSONNesting does the same for src that is known to be JSON.
 func checkJSONNesting(file string, src []byte) error {
+	if at := deeperThan(src, maxConfigNesting); at >= 0 {
+		return tooDeep(file, positionAt(src, at), maxConfigNesting)
+	}
+	return nil
+}
+
+// deeperThan is the place of the first bracket in JSON that nests deeper than
+// limit, -1 where none does. The JSON need not be valid.
+func deeperThan(src []byte, limit int) int {
 	depth, quoted := 0, false
 	for i := 0; i < len(src); i++ {
 		switch c := src[i]; {
@@ -51,14 +60,14 @@ func checkJSONNesting(file string, src []byte) error {
 			quoted = !quoted
 		case quoted:
 		case c == '{' || c == '[':
-			if depth++; depth > maxConfigNesting {
-				return tooDeep(file, positionAt(src, i), maxConfigNesting)
+			if depth++; depth > limit {
+				return i
 			}
 		case c == '}' || c == ']':
 			depth--
 		}
 	}
-	return nil
+	return -1
 }
 
 func tooDeep(file string, at position, limit int) error {

@@ -100,22 +100,4 @@ func parseObject(raw []byte) (ast.Object, error) {
 
 // deeper reports whether JSON, which need not be valid, nests deeper than
 // maxDocumentNesting.
-func deeper(src []byte) bool {
-	depth, quoted := 0, false
-	for i := 0; i < len(src); i++ {
-		switch c := src[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			if depth++; depth > maxDocumentNesting {
-				return true
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return false
-}
+func deeper(src []byte) bool { return deeperThan(src, maxDocumentNesting) >= 0 }
