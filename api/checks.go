@@ -83,6 +83,16 @@ func (a *API) checksOf(r *request, runs ...polset.Run) (map[string][]polset.Chec
 	return of, err
 }
 
+// runWithChecks finds a run and its checks.
+func (a *API) runWithChecks(r *request, id string) (polset.Run, []polset.Check, error) {
+	run, err := a.Runs.Run(r.ctx(), r.by, id)
+	if err != nil {
+		return run, nil, err
+	}
+	of, err := a.checksOf(r, run)
+	return run, of[run.ID], err
+}
+
 // those are the checks that are policy evaluations, or those that are not.
 func those(checks []polset.Check, evaluations bool) []polset.Check {
 	var list []polset.Check

@@ -181,15 +181,11 @@ func (a *API) listPolicyChecks(r *request) error {
 	if err != nil {
 		return err
 	}
-	run, err := a.Runs.Run(r.ctx(), r.by, r.Param("run"))
+	run, all, err := a.runWithChecks(r, r.Param("run"))
 	if err != nil {
 		return err
 	}
-	of, err := a.checksOf(r, run)
-	if err != nil {
-		return err
-	}
-	checks := those(of[run.ID], false)
+	checks := those(all, false)
 	var data []resource
 	for _, c := range cut(checks, page) {
 		outcomes, err := a.outcomesOf(r.ctx(), r.by, c)
@@ -198,7 +194,7 @@ func (a *API) listPolicyChecks(r *request) error {
 		}
 		data = append(data, policyCheckResource(r.by, run, c, outcomes))
 	}
-	included, err := a.includedRun(r, want, run, of[run.ID])
+	included, err := a.includedRun(r, want, run, all)
 	if err != nil {
 		return err
 	}

@@ -148,15 +148,10 @@ func (a *API) listScalrChecks(r *request) error {
 	if err != nil {
 		return err
 	}
-	run, err := a.Runs.Run(r.ctx(), r.by, r.Param("run"))
+	_, checks, err := a.runWithChecks(r, r.Param("run"))
 	if err != nil {
 		return err
 	}
-	of, err := a.checksOf(r, run)
-	if err != nil {
-		return err
-	}
-	checks := of[run.ID]
 	paged := a.list(r, nil, page, len(checks))
 	shown := scalrList{Data: []scalrCheck{}, Links: *paged.Links, Meta: *paged.Meta}
 	for _, c := range cut(checks, page) {

@@ -164,17 +164,13 @@ func (a *API) stage(r *request) (run polset.Run, checks, evaluations []polset.Ch
 	if !ok {
 		return run, nil, nil, polset.ErrNotFound
 	}
-	if run, err = a.Runs.Run(r.ctx(), r.by, id); err != nil {
+	if run, checks, err = a.runWithChecks(r, id); err != nil {
 		return run, nil, nil, err
 	}
-	of, err := a.checksOf(r, run)
-	if err != nil {
-		return run, nil, nil, err
-	}
-	if evaluations = those(of[run.ID], true); len(evaluations) == 0 {
+	if evaluations = those(checks, true); len(evaluations) == 0 {
 		return run, nil, nil, polset.ErrNotFound
 	}
-	return run, of[run.ID], evaluations, nil
+	return run, checks, evaluations, nil
 }
 
 func (a *API) listTaskStages(r *request) error {
@@ -182,16 +178,12 @@ func (a *API) listTaskStages(r *request) error {
 	if err != nil {
 		return err
 	}
-	run, err := a.Runs.Run(r.ctx(), r.by, r.Param("run"))
-	if err != nil {
-		return err
-	}
-	of, err := a.checksOf(r, run)
+	run, checks, err := a.runWithChecks(r, r.Param("run"))
 	if err != nil {
 		return err
 	}
 	var stages []resource
-	if evaluations := those(of[run.ID], true); len(evaluations) > 0 {
+	if evaluations := those(checks, true); len(evaluations) > 0 {
 		stages = append(stages, taskStageResource(r.by, run, evaluations))
 	}
 	return r.send(http.StatusOK, a.list(r, cut(stages, page), page, len(stages)))
